@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mp.h - all of libmp: what Python's multiprocessing gives, for C programs.
+ *
+ * Read base.h first, for how errors, timeouts and options work everywhere; then
+ * process.h or pool.h, whichever you came for.
+ */
+#ifndef MP_MP_H
+#define MP_MP_H
+
+#include "base.h"
+
+#include "context.h"
+#include "process.h"
+#include "sync.h"
+#include "shared.h"
+#include "pool.h"
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* error.c - what error numbers mean, in words. */
+#include <errno.h>
+#include <locale.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "mp/base.h"
+
+static const struct {
+    int error;
+    const char *text;
+} meanings[] = {
+    {0, "no error"},
+    {ETIMEDOUT, "it did not happen in time"},
+    {EPIPE, "the other end is gone, or takes no more"},
+    {EMSGSIZE, "the buffer is too small for the message, which is kept"},
+    {ECANCELED, "the barrier is broken, or the task was cancelled"},
+    {EOWNERDEAD, "the process that held it died"},
+    {EPERM, "this process may not do that"},
+    {EOVERFLOW, "released too often, or the size does not fit"},
+    {EBUSY, "it is still running"},
+    {EALREADY, "it was started before"},
+    {ECHILD, "it is not a child of this process"},
+    {ESRCH, "it ended, but somebody else collected its exit status"},
+    {EDEADLK, "it would wait for itself"},
+    {EINVAL, "an argument makes no sense"},
+    {ENOMEM, "there is not enough memory"},
+    {EAGAIN, "there are too many processes, or too little of something else"},
+    {EMFILE, "this process has too many open descriptors"},
+    {ENFILE, "the system has too many open descriptors"},
+};
+
+/*
+ * The locale "C", made at the first call and kept: strerror itself may share a buffer
+ * between threads, and speaks the host's language.
+ */
+static locale_t plain_locale(void)
+{
+    static _Atomic(locale_t) kept;
+    locale_t locale = atomic_load_explicit(&kept, memory_order_acquire);
+
+    if (locale)
+        return locale;
+    locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+
+    locale_t others = (locale_t)0;
+    if (locale && !atomic_compare_exchange_strong(&kept, &others, locale)) {
+        freelocale(locale);
+        return others;
+    }
+    return locale;
+}
+
+const char *mp_strerror(int error)
+{
+    for (size_t i = 0; i < sizeof(meanings) / sizeof(*meanings); i++)
+        if (meanings[i].error == error)
+            return meanings[i].text;
+
+    locale_t locale = plain_locale();
+    const char *text = locale ? strerror_l(error, locale) : NULL;
+    return text ? text : "unknown error";
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* io.h - descriptors: made close-on-exec and above 2, closed once, never leaked. */
+#ifndef MP_BASE_IO_H
+#define MP_BASE_IO_H
+
+#include <poll.h>
+#include <stdint.h>
+
+/* A pipe, both ends close-on-exec, non-blocking if asked for, none of them 0, 1 or 2. */
+int mp__pipe(int fds[2]);
+
+/* Close `*fd` unless it is -1, and make it -1.  Never retried on EINTR. */
+void mp__close(int *fd);
+
+/* poll(2) on one descriptor until `deadline` (see clock.h): 0, ETIMEDOUT, or an error. */
+int mp__poll_one(int fd, short events, int64_t deadline);
+
+#endif

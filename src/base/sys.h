@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sys.h - the system calls that may fail for want of something, in one place, so that
+ * tests can make each of them fail in turn (they replace this layer with the linker's
+ * --wrap).  Errors are returned as positive numbers, outputs are last.
+ */
+#ifndef MP_BASE_SYS_H
+#define MP_BASE_SYS_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+int mp__sys_fork(pid_t *pid);                       /* *pid is 0 in the child */
+int mp__sys_pipe(int fds[2]);                       /* close-on-exec */
+int mp__sys_map_shared(size_t size, void **memory); /* anonymous, not reserved in swap */
+void *mp__sys_calloc(size_t count, size_t size);    /* freed by free */
+int mp__sys_pidfd(pid_t pid, int *fd);              /* ENOSYS where there are none */
+
+#endif

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: MIT */
+/* pool.c - the client's side of a pool's life: new, close, terminate, join, free. */
+#include "pool/pool.h"
+
+#include <errno.h>
+#include <mp/context.h>
+#include <mp/shared.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/options.h"
+#include "base/sys.h"
+#include "pool/job.h"
+#include "proc/fork.h"
+#include "shm/member.h"
+#include "sync/park.h"
+
+/* The supervisor gives its workers 100 ms; if it has not ended by then, it is stopped. */
+#define SUPERVISOR_GRACE_NS (400 * MP__MILLISECOND)
+/* Workers whose supervisor died are being killed by the kernel. */
+#define ORPHAN_GRACE_NS (2000 * MP__MILLISECOND)
+
+/* This process's pools, for exit.  A forked child sees its parent's, by their epoch. */
+static mp_pool *pools;
+static pthread_mutex_t pools_mutex = PTHREAD_MUTEX_INITIALIZER;
+static unsigned pools_epoch;
+
+static void lock_pools(void)
+{
+    if (pools_epoch != mp__fork_epoch) {
+        /* Another thread of the parent may have held the mutex at the fork. */
+        pthread_mutex_init(&pools_mutex, NULL);
+        pools = NULL;
+        pools_epoch = mp__fork_epoch;
+    }
+    pthread_mutex_lock(&pools_mutex);
+}
+
+static void exit_pools(void)
+{
+    lock_pools();
+    mp_pool *pool = pools;
+    pthread_mutex_unlock(&pools_mutex);
+
+    for (; pool; pool = pool->next)
+        mp_pool_terminate(pool);
+}
+
+static void link_pool(mp_pool *pool)
+{
+    lock_pools();
+    mp__exit_pools = exit_pools;
+    pool->next = pools;
+    pool->link = &pools;
+    if (pools)
+        pools->link = &pool->next;
+    pools = pool;
+    pthread_mutex_unlock(&pools_mutex);
+}
+
+static void unlink_pool(mp_pool *pool)
+{
+    lock_pools();
+    *pool->link = pool->next;
+    if (pool->next)
+        pool->next->link = pool->link;
+    pthread_mutex_unlock(&pools_mutex);
+}
+
+int mp__pool_check(const mp_pool *pool)
+{
+    if (!pool)
+        return EINVAL;
+    return pool->epoch == mp__fork_epoch ? 0 : EPERM;
+}
+
+int mp__pool_accepts(const mp_pool *pool)
+{
+    return atomic_load_explicit(&pool->shared->state, memory_order_acquire) == MP__POOL_OPEN
+               ? 0
+               : EPIPE;
+}
+
+static void free_shared(struct mp__pool_shared *shared)
+{
+    if (!shared)
+        return;
+    mp_shared_free(shared->workers);
+    mp_shared_free((void *)shared->directory);
+    mp_shared_free(shared);
+}
+
+static int new_shared(struct mp__pool_shared **out, const mp_pool_options *options)
+{
+    unsigned workers = options->processes ? options->processes : mp_cpu_count();
+    if (workers > MP__WORKERS_MAX)
+        return EINVAL;
+
+    struct mp__pool_shared *shared = mp_shared_alloc(sizeof(*shared));
+    if (!shared)
+        return ENOMEM;
+    shared->workers = mp_shared_alloc(workers * sizeof(struct mp__worker));
+    shared->directory = mp_shared_alloc(MP__DIRECTORY_SIZE * sizeof(void *));
+    if (!shared->workers || !shared->directory) {
+        free_shared(shared);
+        return ENOMEM;
+    }
+    shared->worker_count = workers;
+    shared->idle_words = (workers + 63) / 64;
+    shared->open_size = workers < MP__OPEN_MAPS ? workers : MP__OPEN_MAPS;
+    shared->client_pid = getpid();
+    shared->client = mp__self;
+    shared->context = options->context;
+    shared->initializer = options->initializer;
+    *out = shared;
+    return 0;
+}
+
+void mp__pool_destroy(mp_pool *pool)
+{
+    bool own = pool->epoch == mp__fork_epoch;
+
+    while (own && pool->idle_jobs) {
+        struct mp__job *job = pool->idle_jobs;
+        pool->idle_jobs = job->next;
+        mp__job_free(job);
+    }
+    if (own) {
+        mp__queue_free(pool);
+        free_shared(pool->shared);
+        pthread_mutex_destroy(&pool->mutex);
+    }
+    free(pool->segments);
+    free(pool->spare);
+    free(pool);
+}
+
+static int new_client(mp_pool **out, const mp_pool_options *options)
+{
+    mp_pool *pool = mp__sys_calloc(1, sizeof(*pool));
+    if (!pool)
+        return ENOMEM;
+    pool->epoch = mp__fork_epoch;
+    pool->life = -1;
+    pthread_mutex_init(&pool->mutex, NULL);
+    pool->segments = mp__sys_calloc(MP__DIRECTORY_SIZE, sizeof(*pool->segments));
+    pool->spare = mp__sys_calloc(MP__DIRECTORY_SIZE, sizeof(void *));
+    int err = pool->segments && pool->spare ? new_shared(&pool->shared, options) : ENOMEM;
+    if (err) {
+        mp__pool_destroy(pool);
+        return err;
+    }
+    *out = pool;
+    return 0;
+}
+
+static int start_supervisor(mp_pool *pool)
+{
+    int pipe[2];
+    int err = mp__pipe(pipe);
+    if (err)
+        return err;
+
+    sigset_t mask;
+    mp__fork_keep(pipe[1]);
+    err = mp__fork(&pool->supervisor_pid, &mask);
+    if (err) {
+        mp__fork_forget(pipe[1]);
+        mp__close(&pipe[1]);
+    } else if (pool->supervisor_pid == 0) {
+        mp__supervisor_main(pool->shared, pipe[0]);
+    }
+    mp__close(&pipe[0]);
+    pool->life = pipe[1];
+    return err;
+}
+
+/* Wait until the supervisor has said how the start went. */
+static int wait_until_started(mp_pool *pool)
+{
+    struct mp__pool_shared *shared = pool->shared;
+    struct mp__sleep sleep = mp__sleep_until(MP__NEVER);
+
+    while (!atomic_load(&shared->started)) {
+        if (mp__child_wait(pool->supervisor_pid, 0) != ETIMEDOUT)
+            return EOWNERDEAD;
+        mp__park(&sleep, &shared->started, 0, atomic_load(&shared->supervisor));
+    }
+    return shared->start_error;
+}
+
+/* After the supervisor: wait until no worker is left, and settle what they had. */
+static void settle_orphans(mp_pool *pool)
+{
+    struct mp__pool_shared *shared = pool->shared;
+    int64_t deadline = mp__now() + ORPHAN_GRACE_NS;
+
+    for (unsigned i = 0; i < shared->worker_count; i++) {
+        struct mp__worker *worker = &shared->workers[i];
+        uint64_t member = atomic_load(&worker->member);
+        pid_t pid = atomic_load(&worker->pid);
+        while (member && pid && !mp__member_is_dead(member)) {
+            if (mp__now() > deadline)
+                kill(pid, SIGKILL);
+            mp__poll_one(-1, 0, mp__now() + MP__MILLISECOND);
+        }
+        if (pid)
+            mp__settle_worker(shared, i, pid, -SIGKILL);
+        if (member && pid)
+            mp__member_bury(member);
+        atomic_store(&worker->pid, 0);
+    }
+}
+
+/* The supervisor has ended: settle the rest with `error`, and reap it. */
+static void finish(mp_pool *pool, int error)
+{
+    int exitcode;
+
+    pthread_mutex_lock(&pool->mutex);
+    if (!pool->ended) {
+        settle_orphans(pool);
+        mp__settle_all(pool, error);
+        mp__child_reap(pool->supervisor_pid, &exitcode);
+        mp__fork_forget(pool->life);
+        mp__close(&pool->life);
+        pool->ended = true;
+    }
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+int mp_pool_new(mp_pool **out, const mp_pool_options *options)
+{
+    mp_pool_options known;
+    int err = out ? mp__options_read(&known, sizeof(known), options) : EINVAL;
+    if (err)
+        return err;
+    err = mp__join();
+    if (err)
+        return err;
+    mp__sync_init();
+
+    mp_pool *pool;
+    err = new_client(&pool, &known);
+    if (err)
+        return err;
+    err = start_supervisor(pool);
+    if (err) {
+        mp__pool_destroy(pool);
+        return err;
+    }
+    link_pool(pool);
+    err = wait_until_started(pool);
+    if (err) {
+        mp_pool_free(pool);
+        return err;
+    }
+    *out = pool;
+    return 0;
+}
+
+static void ring_supervisor(struct mp__pool_shared *shared)
+{
+    atomic_store(&shared->supervisor_bell, 1);
+    mp__unpark(&shared->supervisor_bell, 1);
+}
+
+void mp__pool_watch(mp_pool *pool)
+{
+    struct mp__pool_shared *shared = pool->shared;
+    uint32_t open = MP__POOL_OPEN;
+
+    if (pool->ended || !mp__member_is_dead(atomic_load(&shared->supervisor)))
+        return;
+    mp__child_wait(pool->supervisor_pid, MP__NEVER);
+    atomic_compare_exchange_strong(&shared->state, &open, MP__POOL_BROKEN);
+    uint32_t state = atomic_load(&shared->state);
+    finish(pool, state == MP__POOL_TERMINATED ? ECANCELED : EOWNERDEAD);
+}
+
+int mp_pool_close(mp_pool *pool)
+{
+    uint32_t open = MP__POOL_OPEN;
+    int err = mp__pool_check(pool);
+    if (err)
+        return err;
+    pthread_mutex_lock(&pool->mutex);
+    bool closed = atomic_compare_exchange_strong(&pool->shared->state, &open, MP__POOL_CLOSED);
+    pthread_mutex_unlock(&pool->mutex);
+    if (closed) {
+        mp__queue_ring_all(pool->shared);
+        ring_supervisor(pool->shared);
+    }
+    return 0;
+}
+
+int mp_pool_terminate(mp_pool *pool)
+{
+    int err = mp__pool_check(pool);
+    if (err || pool->ended)
+        return err;
+    pthread_mutex_lock(&pool->mutex);
+    atomic_store(&pool->shared->state, MP__POOL_TERMINATED);
+    pthread_mutex_unlock(&pool->mutex);
+    ring_supervisor(pool->shared);
+    if (mp__child_wait(pool->supervisor_pid, mp__now() + SUPERVISOR_GRACE_NS) == ETIMEDOUT) {
+        kill(pool->supervisor_pid, SIGKILL);
+        mp__child_wait(pool->supervisor_pid, MP__NEVER);
+    }
+    finish(pool, ECANCELED);
+    return 0;
+}
+
+int mp_pool_join(mp_pool *pool, int timeout_ms)
+{
+    int64_t deadline;
+    int err = mp__pool_check(pool);
+    if (err)
+        return err;
+    err = mp__deadline(timeout_ms, &deadline);
+    if (err || pool->ended)
+        return err;
+    if (atomic_load(&pool->shared->state) == MP__POOL_OPEN)
+        return EBUSY;
+    if (mp__child_wait(pool->supervisor_pid, deadline) == ETIMEDOUT)
+        return ETIMEDOUT;
+    finish(pool, EOWNERDEAD);
+    return 0;
+}
+
+void mp_pool_free(mp_pool *pool)
+{
+    if (!pool)
+        return;
+    if (pool->epoch != mp__fork_epoch) {
+        mp__pool_destroy(pool);
+        return;
+    }
+    mp_pool_terminate(pool);
+    unlink_pool(pool);
+    pthread_mutex_lock(&pool->mutex);
+    pool->freed = true;
+    bool last = pool->results == 0;
+    pthread_mutex_unlock(&pool->mutex);
+    if (last)
+        mp__pool_destroy(pool);
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pool.h - how a pool is built.  Three kinds of processes share it:
+ *
+ *   client       made the pool: submits tasks, waits, takes results
+ *   supervisor   its only child: forks workers, settles what the dead ones left
+ *   workers      take tasks, run them, report
+ *
+ * In the arena:   mp__pool_shared  ->  workers[]            a few lines for each
+ *                                  ->  directory[]  ->  segments of 512 tasks
+ *                                       a task that is a map  ->  mp__job
+ *
+ * Tasks are numbered from 0 for the life of the pool.  The truth about task n is its
+ * word, which holds n itself, so that whoever comes late finds that it is another:
+ *
+ *   QUEUED(n) -> RUNNING(n, w) -> DONE(n)      by the worker w, with compare-and-swap
+ *                RUNNING(n, w) -> FAILED(n)    by the supervisor, if w died
+ *                QUEUED(n)     -> FAILED(n)    by the client, if the pool ended
+ *
+ * `head` and `tail`, idle bits and the spinner are hints.  A worker says in `current`
+ * which task it is about to take before it takes it; whoever settles a dead worker
+ * finds there what it had: nothing (the task is still QUEUED: the head is moved back),
+ * a task, or its part in a map (job.h).
+ *
+ * A killed client takes the pool with it.  A killed supervisor takes the workers with
+ * it; the client then fails whatever is not settled.
+ */
+#ifndef MP_POOL_POOL_H
+#define MP_POOL_POOL_H
+
+#include <mp/pool.h>
+
+#include <pthread.h>
+#include <signal.h>
+
+#include "base/atomic.h"
+
+#define MP__WORKERS_MAX 4096
+#define MP__SEGMENT_TASKS 512
+#define MP__DIRECTORY_SIZE 8192
+#define MP__OPEN_MAPS 64
+#define MP__INLINE_BYTES 48
+
+struct mp__job;
+
+/* The word of a task: number (40 bits), worker + 1 (14 bits at 10), flags and state. */
+enum {
+    MP__TASK_QUEUED = 1,
+    MP__TASK_RUNNING = 2,
+    MP__TASK_DONE = 3, /* settled, as its `error` says */
+    MP__TASK_STATE = 7,
+    MP__TASK_WAITED = 8 /* somebody is parked on the word */
+};
+
+static inline uint64_t mp__task_word(uint64_t number, unsigned worker, unsigned state)
+{
+    return number << 24 | (uint64_t)worker << 10 | state;
+}
+
+static inline bool mp__task_word_is(uint64_t word, uint64_t number)
+{
+    return word >> 24 == (number & 0xffffffffff);
+}
+
+struct mp__task {
+    _Alignas(MP__CACHE_LINE) _Atomic uint64_t word;
+    mp_task_fn *task;
+    void *context;
+    const void *arg;
+    void *result;
+    void *block;         /* holds arg and result where they are not inline, or NULL */
+    struct mp__job *job; /* a map; NULL for a single task */
+    char *text;          /* what mp_task_fail was given, or NULL */
+    int error;
+    int exitcode;
+    pid_t pid;
+    int reserved;
+    char data[MP__INLINE_BYTES];
+};
+_Static_assert(sizeof(struct mp__task) == 2 * MP__CACHE_LINE, "two lines");
+
+/* A worker's place in the pool; a replacement gets the place of the one that died. */
+struct mp__worker {
+    /* Written by the worker for every item. */
+    _Alignas(MP__CACHE_LINE) _Atomic uint64_t at; /* 2 * item, + 1 while it runs */
+    _Atomic uint64_t current; /* number of the task it is with, + 1 */
+    /* Written by those who wake it. */
+    _Alignas(MP__CACHE_LINE) _Atomic uint32_t bell;
+    /* Written at birth and death. */
+    _Alignas(MP__CACHE_LINE) _Atomic uint64_t member;
+    _Atomic int pid;           /* 0: nobody is here */
+    _Atomic uint32_t ready;    /* its initializer has run */
+    _Atomic uint32_t leaving;  /* it exits because the pool was closed */
+    int initializer_error;
+};
+
+enum mp__pool_state {
+    MP__POOL_OPEN,
+    MP__POOL_CLOSED,
+    MP__POOL_TERMINATED,
+    MP__POOL_BROKEN /* the supervisor died */
+};
+
+struct mp__pool_shared {
+    /* Constant once the supervisor runs. */
+    unsigned worker_count;
+    unsigned idle_words;
+    unsigned open_size;
+    pid_t client_pid;
+    uint64_t client;
+    void *context;
+    mp_initializer_fn *initializer;
+    struct mp__worker *workers;
+    struct mp__task *_Atomic *directory;
+
+    _Alignas(MP__CACHE_LINE) _Atomic uint32_t state;
+    _Atomic uint32_t started; /* `start_error` is what mp_pool_new returns */
+    int start_error;
+    _Atomic uint32_t supervisor_bell;
+    _Atomic uint64_t supervisor;
+
+    _Alignas(MP__CACHE_LINE) _Atomic uint64_t tail; /* tasks below are published */
+    _Alignas(MP__CACHE_LINE) _Atomic uint64_t head; /* tasks below were offered */
+    _Alignas(MP__CACHE_LINE) _Atomic uint64_t spinner; /* worker + 1 that spins for work */
+    _Alignas(MP__CACHE_LINE) _Atomic uint64_t open[MP__OPEN_MAPS]; /* map number + 1 */
+    _Alignas(MP__CACHE_LINE) _Atomic uint64_t idle[MP__WORKERS_MAX / 64];
+};
+
+/* A segment as the client sees it. */
+struct mp__segment {
+    struct mp__task *tasks;
+    unsigned held; /* tasks that a result still stands for */
+};
+
+struct mp_pool {
+    struct mp__pool_shared *shared;
+    unsigned epoch; /* mp__fork_epoch of the creator */
+    pid_t supervisor_pid;
+    int life; /* the supervisor and so the workers die when this is closed */
+    pthread_mutex_t mutex;
+    bool ended; /* the supervisor is gone and everything is settled */
+    bool freed; /* only results keep it */
+    unsigned results;
+    struct mp__segment *segments; /* MP__DIRECTORY_SIZE, as the directory */
+    uint64_t oldest;              /* segments below are recycled */
+    uint64_t newest;              /* segments below were added */
+    struct mp__task **spare;
+    size_t spare_count;
+    struct mp__job *idle_jobs; /* linked; of this pool's size */
+    mp_pool *next; /* in the list that exit walks */
+    mp_pool **link;
+};
+
+/* queue.c, client's side; the mutex is held. */
+int mp__queue_reserve(mp_pool *pool, uint64_t *number, struct mp__task **task);
+void mp__queue_publish(mp_pool *pool, uint64_t number, struct mp__task *task, bool held);
+void mp__queue_release(mp_pool *pool, uint64_t number); /* nobody asks for it any more */
+void mp__queue_free(mp_pool *pool);
+
+/* queue.c, everybody's. */
+struct mp__task *mp__queue_task(struct mp__pool_shared *shared, uint64_t number);
+void mp__queue_ring(struct mp__pool_shared *shared);     /* wake one if nobody looks */
+void mp__queue_ring_all(struct mp__pool_shared *shared); /* wake all */
+void mp__queue_rewind(struct mp__pool_shared *shared, uint64_t number);
+bool mp__queue_has_work(struct mp__pool_shared *shared);
+void mp__queue_idle_clear(struct mp__pool_shared *shared, unsigned worker);
+unsigned mp__queue_awake(const struct mp__pool_shared *shared);
+void mp__open_insert(struct mp__pool_shared *shared, uint64_t number);
+void mp__open_remove(struct mp__pool_shared *shared, uint64_t number);
+bool mp__open_lowest(struct mp__pool_shared *shared, uint64_t *number);
+
+static inline bool mp__task_settled(const struct mp__task *task)
+{
+    return (atomic_load_explicit(&task->word, memory_order_acquire) & MP__TASK_STATE) ==
+           MP__TASK_DONE;
+}
+
+/* settle.c */
+void mp__task_settle(struct mp__task *task); /* RUNNING -> DONE, wake who waits */
+void mp__settle_worker(struct mp__pool_shared *shared, unsigned worker, pid_t pid,
+                       int exitcode);
+void mp__settle_all(mp_pool *pool, int error);
+
+/* worker.c, supervisor.c: what the two kinds of processes run. */
+_Noreturn void mp__worker_main(struct mp__pool_shared *shared, unsigned worker);
+_Noreturn void mp__supervisor_main(struct mp__pool_shared *shared, int life);
+
+/* pool.c */
+int mp__pool_check(const mp_pool *pool); /* may this process use it: 0, EINVAL, EPERM */
+int mp__pool_accepts(const mp_pool *pool); /* 0 or EPIPE */
+void mp__pool_watch(mp_pool *pool); /* settle everything if the supervisor has died */
+void mp__pool_destroy(mp_pool *pool);
+
+/* result.c */
+int mp__task_wait(mp_pool *pool, struct mp__task *task, int64_t deadline);
+
+#endif

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+/* result.c - single tasks: submitting them, waiting for them, and their results. */
+#include "pool/result.h"
+
+#include <errno.h>
+#include <mp/shared.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/options.h"
+#include "base/sys.h"
+#include "pool/job.h"
+#include "pool/map.h"
+#include "sync/park.h"
+
+/* Less than waking a sleeper costs on another processor. */
+#define SPIN_NS INT64_C(50000)
+
+/* Worth it only while the workers leave a processor free. */
+static bool spin_until_settled(mp_pool *pool, struct mp__task *task, int64_t deadline)
+{
+    if (mp__queue_awake(pool->shared) >= mp__spin_cpus())
+        return mp__task_settled(task);
+    int64_t until = mp__now() + SPIN_NS;
+    if (deadline < until)
+        until = deadline;
+    do {
+        for (unsigned i = 0; i < 64; i++) {
+            if (mp__task_settled(task))
+                return true;
+            mp__cpu_relax();
+        }
+    } while (mp__now() < until);
+    return false;
+}
+
+int mp__task_wait(mp_pool *pool, struct mp__task *task, int64_t deadline)
+{
+    if (mp__task_settled(task) || spin_until_settled(pool, task, deadline))
+        return 0;
+
+    struct mp__sleep sleep = mp__sleep_until(deadline);
+    for (;;) {
+        uint64_t word = atomic_load(&task->word);
+        if ((word & MP__TASK_STATE) == MP__TASK_DONE)
+            return 0;
+        uint64_t waited = word | MP__TASK_WAITED;
+        if (!atomic_compare_exchange_strong(&task->word, &word, waited))
+            continue;
+        int err = mp__park(&sleep, mp__low_half(&task->word), (uint32_t)waited,
+                           atomic_load(&pool->shared->supervisor));
+        mp__pool_watch(pool);
+        if (err)
+            return mp__task_settled(task) ? 0 : err;
+    }
+}
+
+static size_t aligned(size_t size)
+{
+    return (size + 15) & ~(size_t)15;
+}
+
+/* Place argument and result: in the task's own lines if they fit, or in a block. */
+static int place(struct mp__task *task, const void *arg, size_t arg_size,
+                 size_t result_size)
+{
+    size_t copied = arg_size && !mp_shared_contains(arg) ? arg_size : 0;
+    char *memory = task->data;
+
+    if (copied > SIZE_MAX / 4 || result_size > SIZE_MAX / 4)
+        return ENOMEM;
+    task->block = NULL;
+    if (aligned(copied) + result_size > sizeof(task->data)) {
+        task->block = memory = mp_shared_alloc(aligned(copied) + result_size);
+        if (!memory)
+            return ENOMEM;
+    }
+    if (copied)
+        memcpy(memory, arg, copied);
+    task->arg = copied ? memory : arg;
+    task->result = result_size ? memory + aligned(copied) : NULL;
+    return 0;
+}
+
+static int submit(mp_pool *pool, mp_task_fn *function, const void *arg, size_t arg_size,
+                  size_t result_size, const mp_task_options *options, bool held,
+                  uint64_t *number, struct mp__task **out)
+{
+    struct mp__task *task;
+    int err = mp__pool_accepts(pool);
+    if (!err)
+        err = mp__queue_reserve(pool, number, &task);
+    if (!err)
+        err = place(task, arg, arg_size, result_size);
+    if (err)
+        return err;
+    task->task = function;
+    task->context = options->context ? options->context : pool->shared->context;
+    task->job = NULL;
+    task->text = NULL;
+    task->error = 0;
+    task->exitcode = 0;
+    task->pid = 0;
+    mp__queue_publish(pool, *number, task, held);
+    *out = task;
+    return 0;
+}
+
+static int check_arguments(const mp_pool *pool, mp_task_fn *task, const void *arg,
+                           size_t arg_size)
+{
+    int err = mp__pool_check(pool);
+    if (err)
+        return err;
+    return task && (arg || !arg_size) ? 0 : EINVAL;
+}
+
+static void describe(const struct mp__task *task, mp_task_failure *failure)
+{
+    *failure = (mp_task_failure){
+        .error = task->error, .exitcode = task->exitcode, .pid = task->pid};
+    if (!task->error)
+        failure->pid = 0;
+    if (task->text)
+        strncpy(failure->text, task->text, sizeof(failure->text) - 1);
+}
+
+int mp_pool_apply(mp_pool *pool, mp_task_fn *function, const void *arg, size_t arg_size,
+                  void *result, size_t result_size, const mp_task_options *options)
+{
+    mp_task_options known;
+    int err = check_arguments(pool, function, arg, arg_size);
+    if (!err && !result && result_size)
+        err = EINVAL;
+    if (!err)
+        err = mp__options_read(&known, sizeof(known), options);
+    if (err)
+        return err;
+
+    uint64_t number;
+    struct mp__task *task;
+    pthread_mutex_lock(&pool->mutex);
+    err = submit(pool, function, arg, arg_size, result_size, &known, true, &number, &task);
+    pthread_mutex_unlock(&pool->mutex);
+    if (err)
+        return err;
+
+    mp__task_wait(pool, task, MP__NEVER);
+    err = task->error;
+    if (!err && result_size)
+        memcpy(result, task->result, result_size);
+    if (known.failure)
+        describe(task, known.failure);
+    pthread_mutex_lock(&pool->mutex);
+    mp__queue_release(pool, number);
+    pthread_mutex_unlock(&pool->mutex);
+    return err;
+}
+
+int mp_pool_apply_async(mp_pool *pool, mp_task_fn *function, const void *arg,
+                        size_t arg_size, size_t result_size, const mp_task_options *options,
+                        mp_async_result **out)
+{
+    mp_task_options known;
+    int err = check_arguments(pool, function, arg, arg_size);
+    if (!err)
+        err = mp__options_read(&known, sizeof(known), options);
+    if (err)
+        return err;
+
+    mp_async_result *result = NULL;
+    if (out) {
+        result = mp__sys_calloc(1, sizeof(*result));
+        if (!result)
+            return ENOMEM;
+    }
+    uint64_t number;
+    struct mp__task *task;
+    pthread_mutex_lock(&pool->mutex);
+    err = submit(pool, function, arg, arg_size, result_size, &known, out != NULL, &number,
+                 &task);
+    if (!err && out)
+        pool->results++;
+    pthread_mutex_unlock(&pool->mutex);
+    if (err) {
+        free(result);
+        return err;
+    }
+    if (out) {
+        *result = (mp_async_result){
+            .pool = pool, .task = task, .number = number, .size = result_size};
+        *out = result;
+    }
+    return 0;
+}
+
+static int check_result(const mp_async_result *result)
+{
+    return result ? mp__pool_check(result->pool) : EINVAL;
+}
+
+int mp_async_result_wait(mp_async_result *result, int timeout_ms)
+{
+    int64_t deadline;
+    int err = check_result(result);
+    if (!err)
+        err = mp__deadline(timeout_ms, &deadline);
+    if (err)
+        return err;
+    if (result->map)
+        return mp__map_wait(result->pool, result->map, deadline);
+    return mp__task_wait(result->pool, result->task, deadline);
+}
+
+int mp_async_result_get(mp_async_result *result, void *value, size_t size, int timeout_ms)
+{
+    if (size && !value)
+        return EINVAL;
+    int err = mp_async_result_wait(result, timeout_ms);
+    if (err)
+        return err;
+    if (result->map)
+        return mp__map_get(result->map, value, size);
+    if (value && size < result->size)
+        return EMSGSIZE;
+    if (!result->task->error && value)
+        memcpy(value, result->task->result, result->size);
+    return result->task->error;
+}
+
+bool mp_async_result_ready(mp_async_result *result)
+{
+    return mp_async_result_wait(result, MP_NOWAIT) == 0;
+}
+
+int mp_async_result_failure(mp_async_result *result, mp_task_failure *failure)
+{
+    int err = failure ? check_result(result) : EINVAL;
+    if (err)
+        return err;
+    if (!mp_async_result_ready(result))
+        return EBUSY;
+    if (result->map)
+        mp__map_failure(result->map, failure);
+    else
+        describe(result->task, failure);
+    return 0;
+}
+
+int mp_async_result_successful(mp_async_result *result, bool *successful)
+{
+    mp_task_failure failure;
+
+    if (!successful)
+        return EINVAL;
+    int err = mp_async_result_failure(result, &failure);
+    if (!err)
+        *successful = failure.error == 0;
+    return err;
+}
+
+void mp_async_result_free(mp_async_result *result)
+{
+    if (!result)
+        return;
+    mp_pool *pool = result->pool;
+    if (mp__pool_check(pool)) {
+        mp__map_forget(result->map);
+        free(result);
+        return;
+    }
+    if (result->map)
+        mp__map_free(pool, result->map);
+
+    pthread_mutex_lock(&pool->mutex);
+    if (result->task)
+        mp__queue_release(pool, result->number);
+    pool->results--;
+    bool last = pool->freed && pool->results == 0;
+    pthread_mutex_unlock(&pool->mutex);
+    free(result);
+    if (last)
+        mp__pool_destroy(pool);
+}

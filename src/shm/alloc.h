@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* alloc.h - what floors above use of the arena's allocator besides shared.h. */
+#ifndef MP_SHM_ALLOC_H
+#define MP_SHM_ALLOC_H
+
+#include <stdint.h>
+
+/* Put right what member `self` (see member.h) was doing in the allocator when it died. */
+void mp__alloc_sweep(uint64_t member);
+
+/* In a forked child: leave the slabs that the parent allocates from to the parent. */
+void mp__alloc_after_fork(void);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * park.h - where processes sleep.
+ *
+ * The word is the truth; parking only passes the time until it changes.  A wake may be
+ * lost, because the one who was to give it was killed, and it may come for nothing:
+ * callers look at their word again after every return, and sleep again if they must.
+ *
+ *   struct mp__sleep sleep = mp__sleep_until(deadline);
+ *   while (the word says wait) {
+ *       err = mp__park(&sleep, word, value, owner);
+ *       if (err)
+ *           return err;          ETIMEDOUT
+ *   }
+ */
+#ifndef MP_SYNC_PARK_H
+#define MP_SYNC_PARK_H
+
+#include <stdbool.h>
+
+#include "base/atomic.h"
+
+struct mp__sleep {
+    int64_t deadline;
+    unsigned slices; /* how many slices it has slept through, unwoken */
+};
+
+static inline struct mp__sleep mp__sleep_until(int64_t deadline)
+{
+    return (struct mp__sleep){.deadline = deadline, .slices = 0};
+}
+
+/*
+ * Sleep while `*word == value`, for a slice of time at most.  `owner` is the member that
+ * is waited for, or 0: if it is dead the call returns at once.
+ * Returns 0 whenever the caller should look again, ETIMEDOUT once the deadline is over.
+ */
+int mp__park(struct mp__sleep *sleep, const _Atomic uint32_t *word, uint32_t value,
+             uint64_t owner);
+
+/* Wake up to `count` who are parked on `word`.  From any process, also from a signal
+   handler. */
+void mp__unpark(const _Atomic uint32_t *word, int count);
+
+/* Wake everybody who is parked on anything, since a member died. */
+void mp__unpark_all(void);
+
+/*
+ * Makes every burial call mp__unpark_all.  Runs by itself when the program is loaded;
+ * may be called again.
+ */
+void mp__sync_init(void);
+
+/* Processors that may be spun on: mp_cpu_count(), asked once. */
+unsigned mp__spin_cpus(void);
+
+/* The half of a 64-bit word in which its low 32 bits lie, to park on. */
+static inline const _Atomic uint32_t *mp__low_half(const _Atomic uint64_t *word)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return (const _Atomic uint32_t *)(const void *)word + 1;
+#else
+    return (const _Atomic uint32_t *)(const void *)word;
+#endif
+}
+
+#endif
