@@ -241,6 +241,7 @@ int mp_pool_new(mp_pool **out, const mp_pool_options *options)
     if (err)
         return err;
     mp__sync_init();
+    mp__spin_cpus(); /* asked here once, for all the processes to come */
 
     mp_pool *pool;
     err = new_client(&pool, &known);

@@ -84,6 +84,9 @@ struct mp__worker {
     /* Written by the worker for every item. */
     _Alignas(MP__CACHE_LINE) _Atomic uint64_t at; /* 2 * item, + 1 while it runs */
     _Atomic uint64_t current; /* number of the task it is with, + 1 */
+    void *context;            /* of the map whose items it runs */
+    size_t item_size;
+    size_t result_size;
     /* Written by those who wake it. */
     _Alignas(MP__CACHE_LINE) _Atomic uint32_t bell;
     /* Written at birth and death. */

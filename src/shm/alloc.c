@@ -3,8 +3,8 @@
  * alloc.c - the allocator of the arena.
  *
  * The data are slabs of 64 KiB.  A block of more than 16 KiB is a run of slabs, a
- * smaller one is a cell in a slab that is cut into cells of one size.  Each slab and each
- * cell has a word, in tables that are never used for anything else:
+ * smaller one is a cell in a slab that is cut into cells of one size.  Slabs and cells
+ * have words each, in tables that are never used for anything else:
  *
  *   slab    bits 0..3 state  4 dirty  5 was ever cut  6..31 generation  32..63 payload
  *     FREE
@@ -18,8 +18,8 @@
  *     CLAIMED(member)
  *     USED
  *
- * Every step is one compare-and-swap that names who takes it.  A slab's generation grows
- * each time it becomes free, so that whoever was stopped before a compare-and-swap fails
+ * Every step is one compare-and-swap that names who takes it.  A slab's generation
+ * grows each time it becomes free, so that whoever was stopped before such a step fails
  * with it later.  There are no lists and no locks; counts and cursors are hints.  What
  * a death leaves behind is CLAIMED words, which mp__alloc_sweep frees:
  *
@@ -67,7 +67,7 @@ enum cell_state { CELL_CLEAN, CELL_DIRTY, CELL_CLAIMED, CELL_USED };
 
 /* How many slabs a search looks at before it takes new ones behind all others. */
 #define SEARCH_SMALL 64
-#define SEARCH_LARGE 256
+#define SEARCH_LARGE 1024
 
 static const uint32_t class_sizes[CLASSES] = {
     64,   128,  192,  256,  384,  512,  768,   1024,
@@ -75,8 +75,8 @@ static const uint32_t class_sizes[CLASSES] = {
 };
 
 /*
- * Where this process allocates next.  Threads share these and may overwrite each other's
- * hints; each value by itself makes sense at any time.
+ * Where this process allocates next.  Threads share these and may overwrite each
+ * other's hints; each value by itself makes sense at any time.
  */
 static struct {
     _Atomic uint32_t slab;  /* plus 1; 0 is none */
@@ -656,8 +656,8 @@ static void sweep_run(uint32_t head, uint64_t word)
 }
 
 /*
- * Cells come before their slab, and cells are looked for in every slab that was ever cut:
- * the dead may have claimed one that it was about to give back, the slab being no longer
+ * Cells come before their slab, and are looked for in every slab that was ever cut: the
+ * dead may have claimed one that it was about to give back, the slab being no longer
  * what it thought.
  */
 void mp__alloc_sweep(uint64_t member)

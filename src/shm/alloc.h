@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-/* Put right what member `self` (see member.h) was doing in the allocator when it died. */
+/* Put right what `member` (see member.h) was doing in the allocator when it died. */
 void mp__alloc_sweep(uint64_t member);
 
 /* In a forked child: leave the slabs that the parent allocates from to the parent. */

@@ -6,9 +6,9 @@
  * space only: as much as the machine has memory.  Some systems do count what is merely
  * reserved (limits on address space, strict overcommit), and get a smaller one.
  *
- * The tables come on top of the size that was asked for.  They follow each other without
- * gaps of a page, because the first members and sleepers then share the page of the
- * header, which every process has touched already.
+ * The tables come on top of the size that was asked for.  They follow each other
+ * without gaps, because the first members then share the page of the header, which
+ * every process has touched already.
  */
 #include "shm/arena.h"
 
@@ -47,7 +47,8 @@ static uint64_t physical_memory(void)
     return 1 * GIB;
 }
 
-/* Whether the kernel counts reserved memory as if it were used, MAP_NORESERVE or not. */
+/* Whether the kernel counts reserved memory as if it were used, in spite of
+   MAP_NORESERVE. */
 static bool overcommit_is_strict(void)
 {
 #ifdef MP_PORTABLE
@@ -138,10 +139,17 @@ static size_t slab_share(void)
            + sizeof(struct mp__slab_hint);
 }
 
+/* What follows the header may want to be aligned to two cache lines. */
+static size_t header_share(void)
+{
+    size_t pair = 2 * MP__CACHE_LINE;
+    return (sizeof(struct mp__arena) + pair - 1) / pair * pair;
+}
+
 static size_t fixed_share(void)
 {
-    /* One slab more, for the data begin at a multiple of its size. */
-    return sizeof(struct mp__arena) + (MP__MEMBERS_MAX + 1) * sizeof(struct mp__member)
+    /* One slab more, because the data begin at a multiple of its size. */
+    return header_share() + (MP__MEMBERS_MAX + 1) * sizeof(struct mp__member)
            + MP__SLEEPERS_MAX * (size_t)MP__SLEEPER_SIZE + MP__SLAB_SIZE;
 }
 
@@ -149,7 +157,7 @@ static size_t fixed_share(void)
 static struct mp__arena *lay_out(void *memory, size_t size, size_t slab_count)
 {
     struct mp__arena *arena = memory;
-    char *at = (char *)memory + sizeof(*arena);
+    char *at = (char *)memory + header_share();
 
     arena->members = (void *)at;
     at += (MP__MEMBERS_MAX + 1) * sizeof(struct mp__member);

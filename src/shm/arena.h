@@ -47,7 +47,7 @@ struct mp__arena {
     struct mp__slab_hint *slab_hints;
     struct mp__member *members;
     struct mp__sleeper *sleepers;
-    _Alignas(MP__CACHE_LINE) _Atomic uint32_t members_used; /* slots below were ever used */
+    _Alignas(MP__CACHE_LINE) _Atomic uint32_t members_used; /* all others are fresh */
     _Atomic uint32_t members_free; /* a slot below which none is free, about */
     _Atomic uint32_t sleepers_used;
     _Atomic uint32_t slabs_used;

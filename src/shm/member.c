@@ -4,14 +4,14 @@
  *
  *   FREE(g) -> CLAIMED(g + 1, pid) -> LIVE -> DEAD -> FREE(g + 1)
  *
- * The pid stands in the word from the first step on, so that a member which dies while it
- * joins is found as well.  A live member holds the robust mutex in its slot: asking
+ * The pid stands in the word from the first step on, so that a member which dies while
+ * it joins is found as well.  A live member holds the robust mutex in its slot: asking
  * whether it is alive is an attempt to lock it, which fails without a system call.  If
  * the attempt succeeds the system is asked a second time, because the kernel drops the
  * token with the thread that took it, and not only with the process.
  *
- * Burying repeats safely: the state goes to FREE only after somebody has done all of it,
- * and what is done afterwards by someone slower concerns a generation that is over.
+ * Burying repeats safely: the state goes to FREE only after somebody has done all of
+ * it, and what someone slower does afterwards concerns a generation that is over.
  */
 #include "shm/member.h"
 
@@ -106,7 +106,7 @@ static void forget_parent(void)
 static void lose_token(void *slot)
 {
     struct mp__member *member = slot;
-    atomic_store(&member->token_lost, 1);
+    atomic_store(&member->token_state, MP__TOKEN_LOST);
 }
 
 static void prepare(void)
@@ -154,7 +154,8 @@ static int token_trylock(pthread_mutex_t *token)
 
 /*
  * Without a token a member can live: then its pid is what others ask for.  That happens
- * if someone holds it who asks after its last owner, and where robust mutexes don't work.
+ * if someone holds it who asks after its last owner, and where robust mutexes don't
+ * work.
  */
 static void token_take(struct mp__member *slot)
 {
@@ -168,7 +169,17 @@ static void token_take(struct mp__member *slot)
         err = token_trylock(&slot->token);
     if (!err)
         err = pthread_setspecific(token_key, slot);
-    atomic_store(&slot->token_lost, err != 0);
+    atomic_store(&slot->token_state, err ? MP__TOKEN_LOST : MP__TOKEN_HELD);
+}
+
+static uint32_t hint_get(void)
+{
+    return atomic_load_explicit(&mp__arena->members_free, memory_order_relaxed);
+}
+
+static void hint_set(uint32_t number)
+{
+    atomic_store_explicit(&mp__arena->members_free, number, memory_order_relaxed);
 }
 
 /* Everybody who looks at all members must see a slot before anyone can die in it. */
@@ -205,19 +216,19 @@ static bool slot_join(uint32_t number, pid_t pid)
     return true;
 }
 
-/* Low slots are preferred: their pages are warm, and whoever looks at all looks at few. */
+/* Low slots are preferred: their pages are warm, and looking at all means few looks. */
 static int find_slot(void)
 {
     pid_t pid = getpid();
-    uint32_t first = atomic_load_explicit(&mp__arena->members_free, memory_order_relaxed);
-    uint32_t number = first ? first : 1;
+    uint32_t number = hint_get();
+    if (!number)
+        number = 1;
 
     for (uint32_t tried = 0; tried < MP__MEMBERS_MAX; ++tried, ++number) {
         if (number > MP__MEMBERS_MAX)
             number = 1;
         if (slot_join(number, pid)) {
-            atomic_store_explicit(&mp__arena->members_free, number + 1,
-                                  memory_order_relaxed);
+            hint_set(number + 1);
             return 0;
         }
     }
@@ -328,28 +339,41 @@ static enum verdict ask_system(pid_t pid, int64_t registered)
 #endif
 }
 
-/*
- * Whoever takes the token of a dead member gives it back at once: the next one who asks
- * takes it as well, and the second question gets the same answer.
- */
-static bool live_is_dead(struct mp__member *slot, pid_t pid)
+static void token_change(struct mp__member *slot, uint32_t from, uint32_t to)
 {
-    bool lost = atomic_load(&slot->token_lost);
-    if (!lost) {
+    atomic_compare_exchange_strong(&slot->token_state, &from, to);
+}
+
+/*
+ * What the token says.  Whoever takes that of a dead member notes it down before giving
+ * it back, so that nobody else need take it, or find it taken and believe in the owner.
+ * While it is held here nobody else can join with it, so the note is not about someone
+ * who took the slot over.
+ */
+static enum mp__token_state token_ask(struct mp__member *slot)
+{
+    if (atomic_load(&slot->token_state) == MP__TOKEN_HELD) {
         int err = token_trylock(&slot->token);
         if (err == EBUSY)
-            return false;
+            return MP__TOKEN_HELD;
+        token_change(slot, MP__TOKEN_HELD, err ? MP__TOKEN_LOST : MP__TOKEN_DROPPED);
         if (!err)
             pthread_mutex_unlock(&slot->token);
-        /* It may have ended its thread, and said so, just before we asked. */
-        lost = err || atomic_load(&slot->token_lost);
     }
+    return (enum mp__token_state)atomic_load(&slot->token_state);
+}
+
+static bool live_is_dead(struct mp__member *slot, pid_t pid)
+{
+    enum mp__token_state token = token_ask(slot);
+    if (token == MP__TOKEN_HELD)
+        return false;
 
     int64_t registered = atomic_load_explicit(&slot->registered, memory_order_relaxed);
     enum verdict verdict = ask_system(pid, registered);
-    if (verdict == ALIVE && !lost)
-        atomic_store(&slot->token_lost, 1);
-    return verdict == GONE || (verdict == UNKNOWN && !lost);
+    if (verdict == ALIVE)
+        token_change(slot, MP__TOKEN_DROPPED, MP__TOKEN_LOST);
+    return verdict == GONE || (verdict == UNKNOWN && token == MP__TOKEN_DROPPED);
 }
 
 static bool slot_is_dead(struct mp__member *slot, uint64_t word)
@@ -381,13 +405,6 @@ bool mp__member_is_dead(uint64_t member)
 
 /* Burying */
 
-static void hint_free(uint32_t number)
-{
-    uint32_t first = atomic_load_explicit(&mp__arena->members_free, memory_order_relaxed);
-    if (number < first)
-        atomic_store_explicit(&mp__arena->members_free, number, memory_order_relaxed);
-}
-
 void mp__member_bury(uint64_t member)
 {
     member &= MP__MEMBER_MASK;
@@ -406,8 +423,11 @@ void mp__member_bury(uint64_t member)
         mp__alloc_sweep(member);
     if (mp__member_on_death)
         mp__member_on_death();
-    if (slot_change(slot, word, word_with(word, FREE)))
-        hint_free((uint32_t)(slot - mp__arena->members));
+    if (!slot_change(slot, word, word_with(word, FREE)))
+        return;
+    uint32_t number = (uint32_t)(slot - mp__arena->members);
+    if (number < hint_get())
+        hint_set(number);
 }
 
 /* A member whose death nobody has noticed may have had the same pid earlier. */

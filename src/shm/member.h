@@ -19,7 +19,7 @@
 
 #define MP__MEMBER_MASK UINT64_C(0xffffffff3fff0000)
 
-/* This process's identity, or 0 if it has not joined yet.  Zeroed in forked children. */
+/* This process's identity, or 0 if it has not joined yet; 0 in forked children. */
 extern uint64_t mp__self;
 
 /* How often this process's line of ancestors forked; a handle of an earlier count was
@@ -31,7 +31,7 @@ int mp__member_join(void);
 
 static inline int mp__join(void)
 {
-    return mp__self ? 0 : mp__member_join();
+    return __atomic_load_n(&mp__self, __ATOMIC_ACQUIRE) ? 0 : mp__member_join();
 }
 
 /* Whether the process behind `member` has died.  False for a stopped one. */

@@ -34,9 +34,10 @@
 
 #define FIRST_SLICE (50 * MP__MILLISECOND)
 #define WATCH_SLICE (25 * MP__MILLISECOND)
-#define LONG_SLICE (4000 * MP__MILLISECOND)
 #define BLIND_SLICE (10 * MP__MILLISECOND) /* of those for whom there is no record */
-#define JITTER (16 * MP__MILLISECOND)      /* times 0 to 63, so that slices end apart */
+#define SHORTEST_LONG_SLICE (256 * MP__MILLISECOND)
+#define LONGEST_LONG_SLICE (4096 * MP__MILLISECOND)
+#define SLICE_SHARE (32 * MP__MILLISECOND)
 #define SENTRY_STALE (500 * MP__MILLISECOND)
 
 /* In shared memory. */
@@ -446,6 +447,21 @@ static int park_long(const struct spot *spot, int64_t slice, int64_t deadline)
     return long_nap(spot, deaths, sentry, slice < deadline ? slice : deadline);
 }
 
+/*
+ * The more sleepers, the longer: somebody gets up every SLICE_SHARE or so, which is how
+ * soon the loss of the sentry is noticed.  Slots make slices end at different times.
+ */
+static int64_t long_slice(void)
+{
+    int64_t slice = (int64_t)atomic_load(&mp__arena->sleepers_used) * SLICE_SHARE;
+
+    if (slice < SHORTEST_LONG_SLICE)
+        slice = SHORTEST_LONG_SLICE;
+    if (slice > LONGEST_LONG_SLICE)
+        slice = LONGEST_LONG_SLICE;
+    return slice + slice / 256 * (int64_t)(mp__self >> 16 & 63);
+}
+
 static int park_in(const struct spot *spot, struct mp__sleep *sleep, int64_t now)
 {
     int err;
@@ -465,8 +481,7 @@ static int park_in(const struct spot *spot, struct mp__sleep *sleep, int64_t now
         int64_t until = now + FIRST_SLICE;
         err = nap(spot, until < sleep->deadline ? until : sleep->deadline);
     } else {
-        int64_t jitter = (int64_t)(mp__self >> 16 & 63) * JITTER;
-        err = park_long(spot, now + LONG_SLICE + jitter, sleep->deadline);
+        err = park_long(spot, now + long_slice(), sleep->deadline);
     }
     if (err != ETIMEDOUT)
         return err;
