@@ -36,7 +36,7 @@
 #define WATCH_SLICE (25 * MP__MILLISECOND)
 #define BLIND_SLICE (10 * MP__MILLISECOND) /* of those for whom there is no record */
 #define SHORTEST_LONG_SLICE (256 * MP__MILLISECOND)
-#define LONGEST_LONG_SLICE (4096 * MP__MILLISECOND)
+#define LONGEST_LONG_SLICE (8192 * MP__MILLISECOND)
 #define SLICE_SHARE (32 * MP__MILLISECOND)
 #define SENTRY_STALE (500 * MP__MILLISECOND)
 
@@ -85,6 +85,8 @@ static struct timespec as_timespec(int64_t time)
 #define FUTEX_WAKE 1
 #define FUTEX_WAIT_BITSET 9
 #define FUTEX_BITSET_MATCH_ANY 0xffffffffU
+
+#define WOKEN_KEPT 256 /* words that one call of mp__unpark_all remembers, 2 KiB */
 
 /* The system call takes longs for both, whatever the C library's time_t is. */
 struct futex_time {
@@ -174,13 +176,32 @@ static int long_nap(const struct spot *spot, uint32_t deaths, uint64_t sentry,
     return err == ENOSYS ? futex_wait(spot, until) : err;
 }
 
-static void sleeper_wake(struct mp__sleeper *sleeper, int count)
+static void sleeper_wake(struct mp__sleeper *sleeper)
 {
     uintptr_t address = atomic_load_explicit(&sleeper->address, memory_order_seq_cst);
 
     /* A word that was freed since then has other waiters or none: no harm is done. */
     if (address)
-        futex_wake((const _Atomic uint32_t *)address, count);
+        futex_wake((const _Atomic uint32_t *)address, 1);
+}
+
+/*
+ * One wake for each word, and not for each sleeper: those who sleep again on a word that
+ * many share would be woken over and over.
+ */
+static void sleepers_wake(uint32_t used)
+{
+    uintptr_t woken[WOKEN_KEPT] = {0};
+
+    for (uint32_t i = 0; i < used; i++) {
+        struct mp__sleeper *sleeper = &mp__arena->sleepers[i];
+        uintptr_t address = atomic_load_explicit(&sleeper->address, memory_order_seq_cst);
+        uintptr_t *kept = &woken[address / MP__CACHE_LINE % WOKEN_KEPT];
+        if (!address || *kept == address)
+            continue;
+        *kept = address;
+        futex_wake((const _Atomic uint32_t *)address, INT32_MAX);
+    }
 }
 
 static void sleeper_prepare(struct mp__sleeper *sleeper)
@@ -247,11 +268,17 @@ static int long_nap(const struct spot *spot, uint32_t deaths, uint64_t sentry,
     return nap(spot, until);
 }
 
-static void sleeper_wake(struct mp__sleeper *sleeper, int count)
+static void sleeper_wake(struct mp__sleeper *sleeper)
 {
-    (void)count;
     if (atomic_exchange_explicit(&sleeper->address, 0, memory_order_seq_cst))
         sem_post(&sleeper->wake);
+}
+
+static void sleepers_wake(uint32_t used)
+{
+    for (uint32_t i = 0; i < used; i++)
+        if (atomic_load_explicit(&mp__arena->sleepers[i].address, memory_order_seq_cst))
+            sleeper_wake(&mp__arena->sleepers[i]);
 }
 
 /* Tokens that came after the last owner had left are thrown away. */
@@ -399,9 +426,12 @@ static void sentry_leave(void)
     uint32_t used = atomic_load(&mp__arena->sleepers_used);
     for (uint32_t i = 0; i < used; i++) {
         struct mp__sleeper *sleeper = &mp__arena->sleepers[i];
-        if (atomic_load_explicit(&sleeper->lingers, memory_order_seq_cst) &&
-            atomic_load_explicit(&sleeper->owner, memory_order_relaxed) != mp__self) {
-            sleeper_wake(sleeper, 1);
+        if (!atomic_load_explicit(&sleeper->lingers, memory_order_seq_cst))
+            continue;
+
+        uint64_t owner = atomic_load_explicit(&sleeper->owner, memory_order_relaxed);
+        if (owner && owner != mp__self && !mp__member_is_dead(owner)) {
+            sleeper_wake(sleeper);
             return;
         }
     }
@@ -514,9 +544,7 @@ void mp__unpark_all(void)
     /* Partner of park_in. */
     atomic_fetch_add_explicit(&mp__arena->deaths, 1, memory_order_seq_cst);
     atomic_thread_fence(memory_order_seq_cst);
-    uint32_t used = atomic_load(&mp__arena->sleepers_used);
-    for (uint32_t i = 0; i < used; i++)
-        sleeper_wake(&mp__arena->sleepers[i], INT32_MAX);
+    sleepers_wake(atomic_load(&mp__arena->sleepers_used));
 }
 
 __attribute__((constructor)) void mp__sync_init(void)
