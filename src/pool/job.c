@@ -392,7 +392,7 @@ static void settle_theft(struct mp__job *job, unsigned worker)
     }
 }
 
-void mp__job_settle(struct mp__job *job, unsigned worker, uint64_t at, pid_t pid,
+void mp__job_settle(struct mp__job *job, unsigned worker, uint64_t at, int error, pid_t pid,
                     int exitcode)
 {
     settle_theft(job, worker);
@@ -402,7 +402,7 @@ void mp__job_settle(struct mp__job *job, unsigned worker, uint64_t at, pid_t pid
         return;
     uint32_t next = (uint32_t)(at >> 1);
     if (at & 1) {
-        keep_failure(job, worker, next, EOWNERDEAD, pid, exitcode, "");
+        keep_failure(job, worker, next, error, pid, exitcode, "");
         next++;
     }
     for (;;) {

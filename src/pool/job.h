@@ -78,8 +78,8 @@ void mp__job_work(struct mp__job *job, struct mp__pool_shared *shared, unsigned 
 bool mp__job_takeable(const struct mp__job *job);
 bool mp__job_done(const struct mp__job *job);
 
-/* Settle what a dead worker had in its hands. */
-void mp__job_settle(struct mp__job *job, unsigned worker, uint64_t at, pid_t pid,
+/* Settle what a dead worker had in its hands: the item it was at fails with `error`. */
+void mp__job_settle(struct mp__job *job, unsigned worker, uint64_t at, int error, pid_t pid,
                     int exitcode);
 
 /* No worker is left: fail every item that is still in a hand. */
@@ -90,6 +90,5 @@ bool mp__job_failure(const struct mp__job *job, mp_task_failure *failure);
 
 /* What mp_task_fail was given last in this process for `error`, or "". */
 const char *mp__task_text(int error);
-void mp__task_text_clear(void);
 
 #endif

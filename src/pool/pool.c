@@ -235,9 +235,10 @@ int mp_pool_new(mp_pool **out, const mp_pool_options *options)
 {
     mp_pool_options known;
     int err = out ? mp__options_read(&known, sizeof(known), options) : EINVAL;
-    if (err)
-        return err;
-    err = mp__join();
+    if (!err && known.reserved)
+        err = EINVAL;
+    if (!err)
+        err = mp__join();
     if (err)
         return err;
     mp__sync_init();

@@ -40,6 +40,7 @@ static void requeue(struct mp__pool_shared *shared, struct mp__task *task, uint6
 /* What a settler knows of a dead worker. */
 struct death {
     unsigned worker;
+    int error; /* of what it was running: EOWNERDEAD, or ECANCELED if it was ended */
     uint64_t at;
     pid_t pid;
     int exitcode;
@@ -50,7 +51,8 @@ static void settle_map(struct mp__pool_shared *shared, struct mp__task *task,
 {
     struct mp__job *job = task->job;
 
-    mp__job_settle(job, death->worker, death->at, death->pid, death->exitcode);
+    mp__job_settle(job, death->worker, death->at, death->error, death->pid,
+                   death->exitcode);
     if (mp__job_done(job))
         mp__task_settle(task);
     else if (mp__job_takeable(job))
@@ -68,7 +70,7 @@ static void settle_single(struct mp__pool_shared *shared, struct mp__task *task,
         task->text = NULL;
         task->exitcode = death->exitcode;
         task->pid = death->pid;
-        task->error = EOWNERDEAD;
+        task->error = death->error;
         mp__task_settle(task);
     }
 }
@@ -94,10 +96,12 @@ void mp__settle_worker(struct mp__pool_shared *shared, unsigned worker, pid_t pi
     struct mp__worker *dead = &shared->workers[worker];
     uint64_t current = atomic_load(&dead->current);
     uint64_t spinning = worker + 1;
+    bool ended = atomic_load(&shared->state) == MP__POOL_TERMINATED;
 
     if (current)
         settle_task(shared, current - 1,
                     &(struct death){.worker = worker,
+                                    .error = ended ? ECANCELED : EOWNERDEAD,
                                     .at = atomic_load(&dead->at),
                                     .pid = pid,
                                     .exitcode = exitcode});

@@ -14,8 +14,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <mp/shared.h>
-
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/sys.h"
@@ -34,9 +32,22 @@
 #define FIRST_NAP (MP__MILLISECOND / 10)
 #define LONGEST_NAP (10 * MP__MILLISECOND)
 
-/* At each start ended children are looked for if there is a zombie.  A host that ignores
-   SIGCHLD has none: once in so many starts they are looked for anyway. */
+/* At each start ended children are looked for if there is a zombie.  A host that
+   ignores SIGCHLD has none: once in so many starts they are looked for anyway. */
 #define STARTS_PER_LOOK 64
+
+/* A table of lives fills a few pages, of which few are ever touched. */
+#define LIVES 4000
+
+/*
+ * Not in the arena: a child's first touch of it makes the kernel build page tables, for
+ * several microseconds, while these pages lie beside those that any child touches.
+ */
+struct lives {
+    struct lives *next;
+    size_t first_free; /* no place below it is free */
+    struct mp__life places[LIVES];
+};
 
 void (*mp__exit_pools)(void);
 
@@ -45,6 +56,7 @@ static mp_process *oldest;
 static mp_process *newest;
 static mp_process *waste;     /* dropped and ended: destroyed at unlocking */
 static mp_process *lent_dead; /* as well, at the next mp_active_children */
+static struct lives *tables;
 static unsigned starts;
 static bool exit_registered;
 
@@ -76,7 +88,8 @@ void mp__children_forked(void)
     inherited[1] = waste;
     inherited[2] = lent_dead;
     oldest = newest = waste = lent_dead = NULL;
-    pthread_mutex_init(&mutex, NULL);
+    tables = NULL; /* the parent's; this process's own life lies there */
+    mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 }
 
 void mp__children_add(mp_process *p)
@@ -102,6 +115,70 @@ static void take_out(mp_process *p)
         newest = p->prev;
     p->next = p->prev = NULL;
 }
+
+/* Lives */
+
+static struct mp__life *take_place(struct lives *table)
+{
+    for (size_t i = table->first_free; i < LIVES; i++) {
+        struct mp__life *life = &table->places[i];
+
+        table->first_free = i + 1;
+        if (!atomic_load_explicit(&life->ended, memory_order_relaxed)) {
+            atomic_store_explicit(&life->ended, MP__LIFE_TAKEN, memory_order_relaxed);
+            return life;
+        }
+    }
+    return NULL;
+}
+
+static void free_place(struct mp__life *life)
+{
+    struct lives *table = tables;
+
+    while (life < table->places || life >= table->places + LIVES)
+        table = table->next;
+    const size_t i = (size_t)(life - table->places);
+
+    atomic_store_explicit(&life->ended, 0, memory_order_relaxed);
+    if (i < table->first_free)
+        table->first_free = i;
+}
+
+static struct mp__life *find_place(void)
+{
+    struct mp__life *life = NULL;
+
+    for (struct lives *table = tables; table && !life; table = table->next)
+        life = take_place(table);
+    if (life)
+        return life;
+
+    void *memory;
+    if (mp__sys_map_shared(sizeof(struct lives), &memory))
+        return NULL;
+    struct lives *table = memory;
+    table->next = tables;
+    tables = table;
+    return take_place(table);
+}
+
+struct mp__life *mp__life_new(void)
+{
+    mp__children_lock();
+    struct mp__life *life = find_place();
+    mp__children_unlock();
+    return life;
+}
+
+void mp__life_free(struct mp__life *life)
+{
+    mp__children_lock();
+    free_place(life);
+    mp__children_unlock();
+}
+
+/* Waiting */
 
 int mp__child_state(pid_t pid)
 {
@@ -233,12 +310,14 @@ int mp__child_reap(pid_t pid, int *exitcode)
     return 0;
 }
 
+/* Reaping */
+
 /* The host took the status, but a child that ended by itself has told it. */
 static bool status_of_life(const struct mp__life *life, int *exitcode)
 {
     const uint32_t ended = atomic_load_explicit(&life->ended, memory_order_acquire);
 
-    if (!ended)
+    if (!(ended & MP__LIFE_ENDED))
         return false;
     *exitcode = (int)(ended & 0xff);
     return true;
@@ -254,7 +333,7 @@ bool mp__children_settle(mp_process *p)
         return false;
     p->status_known = !err || status_of_life(p->life, &p->exitcode);
     p->state = MP__PROCESS_ENDED;
-    mp_shared_free(p->life);
+    free_place(p->life);
     p->life = NULL;
     mp__fork_close(&p->tether);
     take_out(p);
@@ -282,7 +361,9 @@ static bool has_zombie(void)
     siginfo_t info;
 
     memset(&info, 0, sizeof(info));
-    return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == -1 || info.si_pid != 0;
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == -1)
+        return true;
+    return info.si_pid != 0;
 }
 
 void mp__children_reap_some(void)
@@ -328,6 +409,8 @@ int mp_active_children(mp_process **children, size_t capacity, size_t *count)
     *count = found;
     return found > capacity ? EMSGSIZE : 0;
 }
+
+/* Ending */
 
 static void signal_daemons(int signal)
 {

@@ -39,7 +39,8 @@ static struct {
     size_t count;
     size_t capacity;
     sigset_t mask; /* of the thread that forks */
-} kept = {.mutex = PTHREAD_MUTEX_INITIALIZER, .fds = first_fds, .capacity = FIRST_CAPACITY};
+} kept = {
+    .mutex = PTHREAD_MUTEX_INITIALIZER, .fds = first_fds, .capacity = FIRST_CAPACITY};
 
 static atomic_bool handlers_set;
 
@@ -86,7 +87,8 @@ static bool is_passed(int fd)
     return false;
 }
 
-/* Only what may be called in a signal handler: another thread may have held any lock. */
+/* Calls only what a signal handler may: another thread may have held any lock.  The
+   fewer functions, the better: the dynamic linker may look each up in each child. */
 static void after_fork_in_child(void)
 {
     for (size_t i = 0; i < kept.count; i++)
@@ -98,7 +100,7 @@ static void after_fork_in_child(void)
     mp__children_forked();
     mp__process_forked(fork_is_ours);
 
-    pthread_mutex_init(&kept.mutex, NULL);
+    kept.mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     pthread_sigmask(SIG_SETMASK, &kept.mask, NULL);
 }
 

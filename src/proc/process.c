@@ -15,8 +15,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <mp/shared.h>
-
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/options.h"
@@ -160,9 +158,9 @@ static int read_options(mp_process_options *known, const mp_process_options *opt
 static int fill(mp_process *p, const void *data, const mp_process_options *options)
 {
     const size_t data_size = p->cls ? p->cls->data_size : 0;
-    const unsigned made = atomic_fetch_add_explicit(&children_made, 1, memory_order_relaxed);
+    const unsigned number = 1 + atomic_fetch_add(&children_made, 1);
 
-    p->path = new_path(made + 1);
+    p->path = new_path(number);
     if (!p->path)
         return ENOMEM;
     p->name = options->name ? copy_name(options->name) : default_name(p->cls, p->path);
@@ -288,7 +286,7 @@ static int start_child(mp_process *p)
 {
     struct mp__child_start start = {.parent = current, .tether = -1, .sentinel = -1};
 
-    p->life = mp_shared_alloc(sizeof(*p->life));
+    p->life = mp__life_new();
     if (!p->life)
         return ENOMEM;
     int err = open_pipes(p, &start);
@@ -298,7 +296,7 @@ static int start_child(mp_process *p)
     if (err) {
         mp__fork_close(&p->tether);
         mp__fork_close(&p->sentinel);
-        mp_shared_free(p->life);
+        mp__life_free(p->life);
         p->life = NULL;
     }
     return err;

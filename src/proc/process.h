@@ -15,13 +15,14 @@
 #include "base/atomic.h"
 #include "proc/fork.h"
 
-/* In the arena, one for each running child: how it ended, told by itself, for a host
+/* One for each running child, shared with it: how it ended, told by itself, for a host
    that takes the status away from libmp. */
 struct mp__life {
-    _Atomic uint32_t ended; /* 0, or MP__LIFE_ENDED and the exit code */
+    _Atomic uint32_t ended; /* 0 if the place is free */
 };
 
-#define MP__LIFE_ENDED UINT32_C(0x100)
+#define MP__LIFE_TAKEN UINT32_C(0x200)
+#define MP__LIFE_ENDED UINT32_C(0x100) /* and the exit code */
 
 enum mp__process_state { MP__PROCESS_NEW, MP__PROCESS_RUNNING, MP__PROCESS_ENDED };
 
@@ -88,6 +89,8 @@ int mp__children_at_exit(void); /* registers mp__children_end with atexit, once 
 void mp__children_add(mp_process *p);
 void mp__children_reap_some(void); /* before a start, so that no zombies gather */
 void mp__children_end(void);
+struct mp__life *mp__life_new(void); /* NULL: no memory.  Both without the lock. */
+void mp__life_free(struct mp__life *life);
 
 /* With the lock: true if it has ended, and then it is reaped and out of the set. */
 bool mp__children_settle(mp_process *p);
