@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <mp/shared.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,24 +15,30 @@
 #include "pool/map.h"
 #include "sync/park.h"
 
-/* Less than waking a sleeper costs on another processor. */
+/* Less than waking a sleeper costs on another processor; the first part without yielding. */
 #define SPIN_NS INT64_C(50000)
+#define SPIN_ALONE_NS INT64_C(5000)
 
-/* Worth it only while the workers leave a processor free. */
+/*
+ * Worth it only while the workers leave a processor free.  After a while the processor is
+ * offered: a worker that was woken may be waiting for this very one.
+ */
 static bool spin_until_settled(mp_pool *pool, struct mp__task *task, int64_t deadline)
 {
-    if (mp__queue_awake(pool->shared) >= mp__spin_cpus())
+    if (mp__queue_awake(pool->shared) >= mp__spin_cpus() || !deadline)
         return mp__task_settled(task);
-    int64_t until = mp__now() + SPIN_NS;
-    if (deadline < until)
-        until = deadline;
-    do {
+    int64_t began = mp__now();
+    int64_t now = began;
+    while (now - began < SPIN_NS && now < deadline) {
         for (unsigned i = 0; i < 64; i++) {
             if (mp__task_settled(task))
                 return true;
             mp__cpu_relax();
         }
-    } while (mp__now() < until);
+        now = mp__now();
+        if (now - began > SPIN_ALONE_NS)
+            sched_yield();
+    }
     return false;
 }
 

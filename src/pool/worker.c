@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <mp/shared.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,8 +19,9 @@
 #include "shm/member.h"
 #include "sync/park.h"
 
-/* Less than waking a sleeper costs on another processor. */
+/* Less than waking a sleeper costs on another processor; the first part without yielding. */
 #define SPIN_NS INT64_C(50000)
+#define SPIN_ALONE_NS INT64_C(5000)
 
 /* What mp_task_fail was given, until the task has returned. */
 static struct {
@@ -153,7 +155,10 @@ static bool work(struct mp__pool_shared *shared, unsigned worker)
     return true;
 }
 
-/* One worker at a time may look for work without sleeping, if a processor is free. */
+/*
+ * One worker at a time may look for work without sleeping, if a processor is free.  After a
+ * while it offers its own: the one who would bring work may be waiting for that.
+ */
 static bool spin_for_work(struct mp__pool_shared *shared, unsigned worker)
 {
     uint64_t nobody = 0;
@@ -161,14 +166,18 @@ static bool spin_for_work(struct mp__pool_shared *shared, unsigned worker)
     if (mp__spin_cpus() < 2 ||
         !atomic_compare_exchange_strong(&shared->spinner, &nobody, worker + 1))
         return false;
-    int64_t until = mp__now() + SPIN_NS;
+    int64_t began = mp__now();
+    int64_t spun = 0;
     bool found = false;
-    do {
+    while (!found && spun < SPIN_NS) {
         for (unsigned i = 0; i < 64 && !found; i++) {
             found = mp__queue_has_work(shared);
             mp__cpu_relax();
         }
-    } while (!found && mp__now() < until);
+        spun = mp__now() - began;
+        if (spun > SPIN_ALONE_NS)
+            sched_yield();
+    }
     atomic_store(&shared->spinner, 0);
     return found;
 }
@@ -206,6 +215,8 @@ void mp__worker_main(struct mp__pool_shared *shared, unsigned worker)
     mp__child_catch_exit();
     if (initialize(shared, self))
         mp__child_exit(1);
+    /* Its siblings are still being forked: they need the processor more. */
+    sleep_until_rung(shared, worker);
     for (;;) {
         while (work(shared, worker))
             continue;

@@ -466,7 +466,7 @@ static int open_ended(int *fd)
     return 0;
 }
 
-/* With the lock, so that the pid is the child's unless the host has reaped it. */
+/* With the lock, so that the pid is the child's unless the host reaps it. */
 static int open_pidfd(mp_process *p, int *fd)
 {
     int opened = -1;
@@ -488,11 +488,16 @@ static int open_pidfd(mp_process *p, int *fd)
     return 0;
 }
 
+/* With the lock. */
 static int open_sentinel(mp_process *p)
 {
-    if (p->state == MP__PROCESS_ENDED)
-        return p->status_known ? open_ended(&p->sentinel) : ESRCH;
-    return open_pidfd(p, &p->sentinel);
+    const bool ended = mp__children_settle(p);
+
+    if (ended && !p->status_known)
+        return ESRCH;
+    if (p->sentinel != -1)
+        return 0;
+    return ended ? open_ended(&p->sentinel) : open_pidfd(p, &p->sentinel);
 }
 
 int mp_process_sentinel(mp_process *p, int *fd)
@@ -504,11 +509,13 @@ int mp_process_sentinel(mp_process *p, int *fd)
         return err;
 
     mp__children_lock();
-    if (p->sentinel == -1)
+    if (!p->watched)
         err = open_sentinel(p);
-    mp__children_unlock();
-    if (!err)
+    if (!err) {
+        p->watched = true;
         *fd = p->sentinel;
+    }
+    mp__children_unlock();
     return err;
 }
 

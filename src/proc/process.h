@@ -44,6 +44,7 @@ struct mp_process {
     _Atomic enum mp__process_state state; /* changes with the lock */
     bool daemon;
     bool closed;
+    bool watched;      /* the program has its sentinel */
     bool status_known; /* once ended: `exitcode` is right */
     bool dropped;      /* the program freed it while it was running */
     bool lent;         /* and found it again through mp_active_children */
