@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+#include "stepkill.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/child_guard.h"
+
+/* A system call that has slept for that long is taken to block. */
+#define BLOCKED_MS 60
+
+/* The length of an operation that waits for others differs: runs in a row that end it. */
+#define ENDS_NEEDED 3
+
+static void on_tick(int signal_number)
+{
+    (void)signal_number;
+}
+
+/* waitpid has no timeout: a timer that goes on ticking interrupts it sooner or later. */
+static void set_ticking(bool on)
+{
+    static pid_t ticking; /* in which process; a child has no timer */
+    struct itimerval timer = {{0, on ? 10000 : 0}, {0, on ? 10000 : 0}};
+    struct sigaction action = {.sa_handler = on ? on_tick : SIG_DFL};
+
+    if ((ticking == getpid()) == on)
+        return;
+    ticking = on ? getpid() : 0;
+    if (on)
+        sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &timer, NULL);
+    if (!on)
+        sigaction(SIGALRM, &action, NULL);
+}
+
+static void continue_tracee(enum __ptrace_request request, pid_t pid, int signal_number)
+{
+    ptrace(request, pid, NULL, (void *)(long)signal_number);
+}
+
+/* A trap that the program itself set off, and not the processor's for a step. */
+static bool is_mark(pid_t pid)
+{
+    siginfo_t info;
+
+    if (ptrace(PTRACE_GETSIGINFO, pid, NULL, &info) != 0)
+        return false;
+    return info.si_code == SI_KERNEL || info.si_code <= 0;
+}
+
+enum stepkill_stop stepkill_wait(pid_t pid, int timeout_ms)
+{
+    int64_t end = 0;
+
+    for (;;) {
+        int status;
+        pid_t stopped = waitpid(pid, &status, __WALL);
+        if (stopped < 0 && errno == EINTR) {
+            int64_t now = now_ms();
+            if (end == 0)
+                end = now + timeout_ms;
+            else if (now > end && process_state(pid) == 'S')
+                return STEP_BLOCKED;
+            continue;
+        }
+        if (stopped < 0 || !WIFSTOPPED(status))
+            return STEP_ENDED;
+        if (WSTOPSIG(status) == SIGTRAP && status >> 16 == 0)
+            return is_mark(pid) ? STEP_MARK : STEP_DONE;
+        /* Any other signal is the victim's own business. */
+        bool event = status >> 16 != 0 || WSTOPSIG(status) == SIGSTOP;
+        continue_tracee(PTRACE_SINGLESTEP, pid, event ? 0 : WSTOPSIG(status));
+    }
+}
+
+bool stepkill_seize(pid_t pid)
+{
+    if (ptrace(PTRACE_SEIZE, pid, NULL, (void *)PTRACE_O_EXITKILL) != 0)
+        return false;
+    ptrace(PTRACE_INTERRUPT, pid, NULL, NULL);
+    pid_t stopped;
+    while ((stopped = waitpid(pid, NULL, __WALL)) < 0 && errno == EINTR)
+        continue;
+    return stopped == pid;
+}
+
+void stepkill_kill(pid_t pid)
+{
+    set_ticking(false);
+    kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
+        continue;
+}
+
+enum stepkill_stop stepkill_step(pid_t pid)
+{
+    set_ticking(true);
+    if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) != 0)
+        return STEP_ENDED;
+    return stepkill_wait(pid, BLOCKED_MS);
+}
+
+static int victim_body(void *arg)
+{
+    const struct stepkill_case *c = arg;
+
+    signal(SIGTRAP, SIG_DFL);
+    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
+        return 1;
+    raise(SIGSTOP);
+    c->victim(c->arg);
+    return 0;
+}
+
+/* Fork a victim and bring it to its mark: false if it gets nowhere. */
+static bool start_victim(const struct stepkill_case *c, pid_t *pid)
+{
+    int status;
+
+    if (c->prepare)
+        c->prepare(c->arg);
+    *pid = child_start(victim_body, (void *)c);
+    if (waitpid(*pid, &status, __WALL) != *pid || !WIFSTOPPED(status))
+        return false;
+    ptrace(PTRACE_SETOPTIONS, *pid, NULL, (void *)PTRACE_O_EXITKILL);
+    continue_tracee(PTRACE_CONT, *pid, 0);
+    for (;;) {
+        if (waitpid(*pid, &status, __WALL) != *pid || !WIFSTOPPED(status))
+            return false;
+        if (WSTOPSIG(status) == SIGTRAP)
+            break;
+        continue_tracee(PTRACE_CONT, *pid, WSTOPSIG(status));
+    }
+    if (c->paused)
+        c->paused(c->arg, *pid);
+    return true;
+}
+
+static void kill_victim(const struct stepkill_case *c, pid_t pid)
+{
+    siginfo_t info;
+
+    kill(pid, SIGKILL);
+    /* Its pid must not be reused before those who bury it have done so. */
+    while (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT | __WALL) < 0 && errno == EINTR)
+        continue;
+    if (c->died)
+        c->died(c->arg, pid);
+    while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
+        continue;
+}
+
+/* One step; one that blocks is unblocked, but for the last one: its kill is in the call. */
+static enum stepkill_stop step_once(const struct stepkill_case *c, pid_t pid, bool last,
+                                    bool *unblocked)
+{
+    enum stepkill_stop stop = stepkill_step(pid);
+
+    if (stop != STEP_BLOCKED || last)
+        return stop;
+    if (!c->unblock || *unblocked)
+        return STEP_ENDED; /* nothing will move it */
+    *unblocked = true;
+    c->unblock(c->arg);
+    return stepkill_wait(pid, 2000);
+}
+
+/* Step `steps` times; `*reached` is how far it came.  True if the operation is over. */
+static bool step_victim(const struct stepkill_case *c, pid_t pid, unsigned steps,
+                        unsigned *reached)
+{
+    bool unblocked = false;
+
+    for (*reached = 0; *reached < steps; ++*reached) {
+        enum stepkill_stop stop = step_once(c, pid, *reached + 1 == steps, &unblocked);
+        if (stop != STEP_DONE)
+            return stop != STEP_BLOCKED;
+    }
+    return false;
+}
+
+static int check_body(void *arg)
+{
+    const struct stepkill_case *c = arg;
+    return c->check(c->arg);
+}
+
+/* One victim, killed after `steps` steps.  False if it did not even begin. */
+static bool kill_at(const struct stepkill_case *c, unsigned steps, unsigned *reached,
+                    bool *over)
+{
+    pid_t pid;
+
+    if (!start_victim(c, &pid)) {
+        fprintf(stderr, "%s: the victim does not reach its begin\n", c->name);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, __WALL);
+        return false;
+    }
+    *over = step_victim(c, pid, steps, reached);
+    set_ticking(false);
+    kill_victim(c, pid);
+    return true;
+}
+
+static void check_point(const struct stepkill_case *c, unsigned point,
+                        struct stepkill_counts *counts)
+{
+    int verdict = child_wait(child_start(check_body, (void *)c), c->check_ms);
+
+    counts->points++;
+    if (verdict == STEPKILL_RIGHT)
+        return;
+    if (counts->stuck + counts->wrong == 0)
+        counts->first_bad = point;
+    if (verdict == CHILD_STUCK)
+        counts->stuck++;
+    else
+        counts->wrong++;
+}
+
+/* A run to the end, unchecked, tells how long the operation is. */
+static unsigned measure(const struct stepkill_case *c)
+{
+    unsigned reached = 0;
+    bool over;
+
+    kill_at(c, 1u << 24, &reached, &over);
+    if (c->clean)
+        c->clean(c->arg);
+    return reached;
+}
+
+struct stepkill_counts stepkill_run(const struct stepkill_case *c)
+{
+    struct stepkill_counts counts = {0};
+    unsigned stride = c->limit ? measure(c) / c->limit + 1 : 1;
+    unsigned reached = 0;
+    int ends = 0;
+
+    for (unsigned steps = 0; ends < ENDS_NEEDED; steps += stride) {
+        bool over;
+        if (!kill_at(c, steps, &reached, &over)) {
+            counts.wrong++;
+            break;
+        }
+        ends = over ? ends + 1 : 0;
+        check_point(c, reached, &counts);
+        if (c->clean)
+            c->clean(c->arg);
+        if (reached > counts.steps)
+            counts.steps = reached;
+    }
+    fprintf(stderr, "%-32s %5u steps, %5u points, %4u stuck, %4u wrong", c->name,
+            counts.steps, counts.points, counts.stuck, counts.wrong);
+    if (counts.stuck || counts.wrong)
+        fprintf(stderr, ", first at %u", counts.first_bad);
+    fputc('\n', stderr);
+    return counts;
+}
+
+unsigned stepkill_limit(unsigned ordinary)
+{
+    const char *text = getenv("MP_TEST_NIGHTLY");
+    return text && *text == '1' ? 0 : ordinary;
+}
+
+static int try_trace(void *arg)
+{
+    (void)arg;
+    return ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0 ? 0 : errno;
+}
+
+bool stepkill_allowed(void)
+{
+    int err = child_run(try_trace, NULL);
+
+    if (err)
+        fprintf(stderr,
+                "SKIPPED, AND NOTHING WAS TESTED: this system does not let a process "
+                "trace its child (ptrace: %s)\n",
+                strerror(err));
+    return err == 0;
+}
