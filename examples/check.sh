@@ -123,9 +123,9 @@ check_lock() {
 # and never are more than RUNNING under way.
 tasks() {
     awk -v most="$1" '
-        /^Start process: [0-3]$/ { if (started[$3]++ || ++running > most) exit 1; n++ }
-        /^End process [0-3]$/ { if (!started[$3] || ended[$3]++) exit 1; running--; n++ }
-        END { if (n != 8 || running != 0) exit 1 }' "$out" || fail "tasks out of order"
+        /^Start process: [0-3]$/ { if (started[$3]++ || ++open > most) exit 1; n++ }
+        /^End process [0-3]$/ { if (!started[$3] || ended[$3]++) exit 1; open--; n++ }
+        END { if (n != 8 || open != 0) exit 1 }' "$out" || fail "tasks out of order"
 }
 
 check_pool_apply_async() {

@@ -3,7 +3,7 @@
 #
 # run.sh [SCALE] - build libmp and its examples, and run them all, one after the other.
 #
-#   sh examples/run.sh        with the sleeps as they are: three quarters of a minute
+#   sh examples/run.sh        with the sleeps as they are: about a minute
 #   sh examples/run.sh 0.1    ten times as fast
 #
 # On Debian, and what is made from it, a missing compiler or cmake is installed first,

@@ -159,20 +159,17 @@ static int new_client(mp_pool **out, const mp_pool_options *options)
 static int start_supervisor(mp_pool *pool)
 {
     int pipe[2];
-    int err = mp__pipe(pipe);
+    int err = mp__fork_pipe(pipe);
     if (err)
         return err;
 
     sigset_t mask;
-    mp__fork_keep(pipe[1]);
-    err = mp__fork(&pool->supervisor_pid, &mask);
-    if (err) {
-        mp__fork_forget(pipe[1]);
-        mp__close(&pipe[1]);
-    } else if (pool->supervisor_pid == 0) {
+    err = mp__fork_passing(&pool->supervisor_pid, &mask, &pipe[0], 1);
+    if (err)
+        mp__fork_close(&pipe[1]);
+    else if (pool->supervisor_pid == 0)
         mp__supervisor_main(pool->shared, pipe[0]);
-    }
-    mp__close(&pipe[0]);
+    mp__fork_close(&pipe[0]);
     pool->life = pipe[1];
     return err;
 }
@@ -224,8 +221,7 @@ static void finish(mp_pool *pool, int error)
         settle_orphans(pool);
         mp__settle_all(pool, error);
         mp__child_reap(pool->supervisor_pid, &exitcode);
-        mp__fork_forget(pool->life);
-        mp__close(&pool->life);
+        mp__fork_close(&pool->life);
         pool->ended = true;
     }
     pthread_mutex_unlock(&pool->mutex);

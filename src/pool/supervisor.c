@@ -10,11 +10,11 @@
 #include "pool/pool.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/io.h"
 #include "proc/fork.h"
 #include "shm/member.h"
 #include "sync/park.h"
@@ -68,8 +68,11 @@ static void reset_signals(void)
 static _Noreturn void be_worker(struct supervisor *self, unsigned worker)
 {
     struct sigaction action = {.sa_handler = SIG_DFL};
+    char name[32];
 
     mp__die_with_parent(self->pid, self->life);
+    snprintf(name, sizeof(name), "PoolWorker-%u", worker + 1);
+    mp__process_become(name, true);
     sigemptyset(&action.sa_mask);
     sigaction(SIGCHLD, &action, NULL);
     if (mp__join())
@@ -90,7 +93,7 @@ static int start_worker(struct supervisor *self, unsigned place)
     atomic_store(&worker->ready, 0);
     atomic_store(&worker->leaving, 0);
     atomic_store(&worker->bell, 0);
-    int err = mp__fork(&pid, NULL);
+    int err = mp__fork_passing(&pid, NULL, &self->life, 1);
     if (err)
         return err;
     if (pid == 0)
@@ -273,13 +276,11 @@ void mp__supervisor_main(struct mp__pool_shared *shared, int life)
     int pipe[2] = {-1, -1};
     int err = mp__join();
     if (!err)
-        err = mp__pipe(pipe);
+        err = mp__fork_pipe(pipe);
     if (err) {
         report_start(&self, err);
         _exit(1);
     }
-    mp__fork_keep(pipe[1]);
-    mp__fork_keep(life);
     self.life = pipe[0];
     atomic_store(&shared->supervisor, mp__self);
     start(&self);

@@ -52,7 +52,7 @@ struct lives {
 void (*mp__exit_pools)(void);
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static mp_process *oldest;
+static _Atomic(mp_process *) oldest; /* changes with the lock */
 static mp_process *newest;
 static mp_process *waste;     /* dropped and ended: destroyed at unlocking */
 static mp_process *lent_dead; /* as well, at the next mp_active_children */
@@ -87,7 +87,8 @@ void mp__children_forked(void)
     inherited[0] = oldest;
     inherited[1] = waste;
     inherited[2] = lent_dead;
-    oldest = newest = waste = lent_dead = NULL;
+    oldest = NULL;
+    newest = waste = lent_dead = NULL;
     tables = NULL; /* the parent's; this process's own life lies there */
     mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 }
@@ -470,6 +471,9 @@ void mp__children_end(void)
 {
     if (mp__exit_pools)
         mp__exit_pools();
+    /* Most children have none, and end without touching one page more. */
+    if (!oldest && !lent_dead)
+        return;
     end_processes();
 
     mp__children_lock();

@@ -54,8 +54,8 @@ void mp__die_with_pipe(int life);
 void mp__die_with_parent(pid_t parent, int life);
 
 /*
- * End the calling process as a child of libmp ends: daemons terminated, children joined,
- * stdio flushed, _exit.
+ * End the calling process as a child of libmp ends: daemons terminated, children
+ * joined, stdio flushed, _exit.
  */
 _Noreturn void mp__child_exit(int code);
 
@@ -72,9 +72,9 @@ void mp__child_catch_exit(void);
 int mp__child_wait(pid_t pid, int64_t deadline);
 
 /*
- * Reap child `pid`, which has ended: exit code as mp_process_exitcode has it.  ECHILD if
- * the host reaped it.  EBUSY if it is still running.  The member it was is buried before
- * the pid is given back.
+ * Reap child `pid`, which has ended: exit code as mp_process_exitcode has it.  ECHILD
+ * if the host reaped it.  EBUSY if it is still running.  The member it was is buried
+ * before the pid is given back.
  */
 int mp__child_reap(pid_t pid, int *exitcode);
 

@@ -186,16 +186,15 @@ static void sleeper_wake(struct mp__sleeper *sleeper)
 }
 
 /*
- * One wake for each word, and not for each sleeper: those who sleep again on a word that
- * many share would be woken over and over.
+ * One wake for each word, and not for each sleeper: those who sleep again on a word
+ * that many share would be woken over and over.
  */
 static void sleepers_wake(uint32_t used)
 {
     uintptr_t woken[WOKEN_KEPT] = {0};
 
     for (uint32_t i = 0; i < used; i++) {
-        struct mp__sleeper *sleeper = &mp__arena->sleepers[i];
-        uintptr_t address = atomic_load_explicit(&sleeper->address, memory_order_seq_cst);
+        uintptr_t address = atomic_load(&mp__arena->sleepers[i].address);
         uintptr_t *kept = &woken[address / MP__CACHE_LINE % WOKEN_KEPT];
         if (!address || *kept == address)
             continue;
@@ -277,7 +276,7 @@ static void sleeper_wake(struct mp__sleeper *sleeper)
 static void sleepers_wake(uint32_t used)
 {
     for (uint32_t i = 0; i < used; i++)
-        if (atomic_load_explicit(&mp__arena->sleepers[i].address, memory_order_seq_cst))
+        if (atomic_load(&mp__arena->sleepers[i].address))
             sleeper_wake(&mp__arena->sleepers[i]);
 }
 
@@ -328,18 +327,34 @@ static bool sleeper_claim(uint32_t index, uint64_t old)
                owner, &old, mp__self, memory_order_acquire, memory_order_relaxed);
 }
 
-/* Give free again what the dead slept in. */
-static void sleepers_of_dead(uint32_t used)
+/* Whether somebody chose this sleeper to be woken, and wakes nobody else for it. */
+static bool sleeper_leave(struct mp__sleeper *sleeper)
 {
+    if (!sleeper)
+        return false;
+
+    uintptr_t address = atomic_exchange(&sleeper->address, 0);
+    atomic_store_explicit(&sleeper->lingers, 0, memory_order_relaxed);
+    atomic_store_explicit(&sleeper->owner, 0, memory_order_release);
+    return !address;
+}
+
+/* Give free again what the dead slept in, if anyone died since `*seen` was counted. */
+static void sleepers_of_dead(uint32_t *seen)
+{
+    uint32_t used = atomic_load(&mp__arena->sleepers_used);
+    uint32_t deaths = atomic_load(&mp__arena->deaths);
+    if (deaths == *seen)
+        return;
+
+    *seen = deaths;
     for (uint32_t i = 0; i < used; i++) {
         struct mp__sleeper *sleeper = &mp__arena->sleepers[i];
         uint64_t owner = atomic_load_explicit(&sleeper->owner, memory_order_relaxed);
 
         if (owner && owner != mp__self && mp__member_is_dead(owner) &&
-            sleeper_claim(i, owner)) {
-            atomic_store_explicit(&sleeper->address, 0, memory_order_relaxed);
-            atomic_store_explicit(&sleeper->owner, 0, memory_order_release);
-        }
+            sleeper_claim(i, owner))
+            sleeper_leave(sleeper);
     }
 }
 
@@ -370,10 +385,7 @@ static struct mp__sleeper *sleeper_take(void)
     static _Thread_local uint32_t deaths_seen;
 
     if (last == MP__SLEEPERS_MAX || !sleeper_claim(last, 0)) {
-        uint32_t deaths = atomic_load(&mp__arena->deaths);
-        if (deaths != deaths_seen)
-            sleepers_of_dead(atomic_load(&mp__arena->sleepers_used));
-        deaths_seen = deaths;
+        sleepers_of_dead(&deaths_seen);
         last = sleeper_claim_any();
     }
     if (last == MP__SLEEPERS_MAX)
@@ -382,18 +394,6 @@ static struct mp__sleeper *sleeper_take(void)
     struct mp__sleeper *sleeper = &mp__arena->sleepers[last];
     sleeper_prepare(sleeper);
     return sleeper;
-}
-
-/* Whether somebody chose this sleeper to be woken, and wakes nobody else for it. */
-static bool sleeper_leave(struct mp__sleeper *sleeper)
-{
-    if (!sleeper)
-        return false;
-
-    uintptr_t address = atomic_exchange(&sleeper->address, 0);
-    atomic_store_explicit(&sleeper->lingers, 0, memory_order_relaxed);
-    atomic_store_explicit(&sleeper->owner, 0, memory_order_release);
-    return !address;
 }
 
 static bool sentry_take(uint64_t *sentry)
@@ -440,6 +440,7 @@ static void sentry_leave(void)
 /* Sleep and watch until there is something to look at. */
 static int park_as_sentry(const struct spot *spot, int64_t deadline)
 {
+    uint32_t deaths_seen = atomic_load(&mp__arena->deaths) - 1;
     int err = 0;
 
     while (!word_changed(spot) && !owner_died(spot)) {
@@ -452,6 +453,7 @@ static int park_as_sentry(const struct spot *spot, int64_t deadline)
         if (!nap(spot, last ? deadline : now + WATCH_SLICE))
             break;
         mp__member_watch();
+        sleepers_of_dead(&deaths_seen);
         atomic_store(&mp__arena->sentry_seen, mp__now());
     }
     sentry_leave();
@@ -483,12 +485,14 @@ static int park_long(const struct spot *spot, int64_t slice, int64_t deadline)
  */
 static int64_t long_slice(void)
 {
-    int64_t slice = (int64_t)atomic_load(&mp__arena->sleepers_used) * SLICE_SHARE;
+    uint32_t used = atomic_load(&mp__arena->sleepers_used);
+    int64_t slice = 0;
 
+    for (uint32_t i = 0; i < used && slice < LONGEST_LONG_SLICE; i++)
+        if (atomic_load_explicit(&mp__arena->sleepers[i].lingers, memory_order_relaxed))
+            slice += SLICE_SHARE;
     if (slice < SHORTEST_LONG_SLICE)
         slice = SHORTEST_LONG_SLICE;
-    if (slice > LONGEST_LONG_SLICE)
-        slice = LONGEST_LONG_SLICE;
     return slice + slice / 256 * (int64_t)(mp__self >> 16 & 63);
 }
 
