@@ -44,6 +44,19 @@ int mp__pipe(int fds[2])
     return 0;
 }
 
+int mp__pidfd(pid_t pid, int *fd)
+{
+    int made = -1;
+    int err = mp__sys_pidfd(pid, &made);
+    if (!err)
+        err = move_above_standard(&made);
+    if (!err)
+        *fd = made;
+    else
+        mp__close(&made);
+    return err;
+}
+
 void mp__close(int *fd)
 {
     /* After EINTR it is closed on Linux: closing again could hit another thread's. */

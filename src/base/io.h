@@ -5,9 +5,14 @@
 
 #include <poll.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* A pipe, both ends close-on-exec, non-blocking if asked for, none of them 0, 1 or 2. */
 int mp__pipe(int fds[2]);
+
+/* A descriptor that is readable when process `pid` has ended, not 0, 1 or 2 either; ENOSYS
+   where there are none. */
+int mp__pidfd(pid_t pid, int *fd);
 
 /* Close `*fd` unless it is -1, and make it -1.  Never retried on EINTR. */
 void mp__close(int *fd);

@@ -278,7 +278,7 @@ int mp__child_wait(pid_t pid, int64_t deadline)
     /* Should the host reap it here, and the pid be used again, it is another process's:
        the state, asked again, is that of no child. */
     int fd = -1;
-    if (mp__sys_pidfd(pid, &fd))
+    if (mp__pidfd(pid, &fd))
         fd = -1;
     err = mp__child_wait_on(pid, fd, true, deadline);
     mp__close(&fd);

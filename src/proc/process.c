@@ -347,7 +347,7 @@ static int join_parent(int64_t deadline)
     int err = 0;
 
     /* Should the pid be another's by now, the parent is not the parent any more. */
-    if (deadline != 0 && parent_lives() && mp__sys_pidfd(parent->pid, &fd))
+    if (deadline != 0 && parent_lives() && mp__pidfd(parent->pid, &fd))
         fd = -1;
     while (parent_lives()) {
         const int64_t now = deadline == 0 ? 0 : mp__now();
@@ -471,7 +471,7 @@ static int open_pidfd(mp_process *p, int *fd)
 {
     int opened = -1;
 
-    int err = mp__sys_pidfd(p->pid, &opened);
+    int err = mp__pidfd(p->pid, &opened);
     if (mp__child_state(p->pid) == ECHILD) {
         mp__close(&opened);
         mp__children_settle(p);
