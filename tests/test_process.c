@@ -598,6 +598,8 @@ static void test_dropped_handle(void **state)
     assert_int_equal(count, 1);
     assert_int_equal(mp_process_kill(found[0]), 0);
     assert_true(eventually(no_active_children, NULL, 5000));
+    /* What was found lives until one asks again. */
+    assert_int_equal(mp_active_children(NULL, 0, &count), 0);
 }
 
 static int count_siblings(void *arg)

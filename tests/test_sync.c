@@ -13,7 +13,7 @@
 /* What the processes of a test share. */
 struct account {
     mp_lock *lock;
-    long balance; /* guarded by the lock */
+    _Atomic long balance; /* guarded by the lock, but in one test */
     _Atomic int inside, ready, go;
 };
 

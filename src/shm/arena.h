@@ -52,8 +52,8 @@ struct mp__arena {
     _Atomic uint32_t sleepers_used;
     _Atomic uint32_t slabs_used;
     _Alignas(2 * MP__CACHE_LINE) _Atomic uint64_t sentry; /* who watches, see park.h */
-    _Atomic int64_t sentry_seen;                      /* when it last looked */
-    _Atomic uint32_t deaths;                          /* burials, modulo 2^32 */
+    _Atomic int64_t sentry_seen; /* when it last looked */
+    _Atomic uint32_t deaths;     /* burials, modulo 2^32 */
 };
 
 /* NULL until mp__arena_open. */

@@ -31,8 +31,8 @@ static inline struct mp__sleep mp__sleep_until(int64_t deadline)
 }
 
 /*
- * Sleep while `*word == value`, for a slice of time at most.  `owner` is the member that
- * is waited for, or 0: if it is dead the call returns at once.
+ * Sleep while `*word == value`, for a slice of time at most.  `owner` is the member
+ * that is waited for, or 0: if it is dead the call returns at once.
  * Returns 0 whenever the caller should look again, ETIMEDOUT once the deadline is over.
  */
 int mp__park(struct mp__sleep *sleep, const _Atomic uint32_t *word, uint32_t value,

@@ -226,38 +226,55 @@ static void check_point(const struct stepkill_case *c, unsigned point,
         counts->wrong++;
 }
 
-/* A run to the end, unchecked, tells how long the operation is. */
+/* A run to the end, unchecked, tells how long the operation is: the second one, for the
+   first finds nothing prepared. */
 static unsigned measure(const struct stepkill_case *c)
 {
     unsigned reached = 0;
-    bool over;
 
-    kill_at(c, 1u << 24, &reached, &over);
-    if (c->clean)
-        c->clean(c->arg);
+    for (int i = 0; i < 2; i++) {
+        bool over;
+        kill_at(c, 1u << 24, &reached, &over);
+        if (c->clean)
+            c->clean(c->arg);
+    }
     return reached;
+}
+
+/* Go from point to point until the operation is over.  False if it cannot begin. */
+static bool go_through(const struct stepkill_case *c, unsigned stride,
+                       struct stepkill_counts *counts)
+{
+    unsigned reached = 0, passed = 0;
+    int ends = 0;
+
+    for (unsigned steps = 0; ends < ENDS_NEEDED; steps += stride) {
+        bool over;
+        if (!kill_at(c, steps, &reached, &over))
+            return false;
+        ends = over ? ends + 1 : 0;
+        check_point(c, reached, counts);
+        if (c->clean)
+            c->clean(c->arg);
+        if (reached > counts->steps)
+            counts->steps = reached;
+        /* Longer than it was when it was measured: stay near the limit all the same. */
+        if (c->limit && ++passed % c->limit == 0)
+            stride *= 2;
+    }
+    return true;
 }
 
 struct stepkill_counts stepkill_run(const struct stepkill_case *c)
 {
     struct stepkill_counts counts = {0};
     unsigned stride = c->limit ? measure(c) / c->limit + 1 : 1;
-    unsigned reached = 0;
-    int ends = 0;
 
-    for (unsigned steps = 0; ends < ENDS_NEEDED; steps += stride) {
-        bool over;
-        if (!kill_at(c, steps, &reached, &over)) {
-            counts.wrong++;
-            break;
-        }
-        ends = over ? ends + 1 : 0;
-        check_point(c, reached, &counts);
-        if (c->clean)
-            c->clean(c->arg);
-        if (reached > counts.steps)
-            counts.steps = reached;
-    }
+    bool began = go_through(c, stride, &counts);
+    /* Shorter than it was when it was measured: once more, with shorter strides. */
+    if (began && stride > 1 && counts.points < c->limit / 4)
+        began = go_through(c, counts.steps / c->limit + 1, &counts);
+    counts.wrong += !began;
     fprintf(stderr, "%-32s %5u steps, %5u points, %4u stuck, %4u wrong", c->name,
             counts.steps, counts.points, counts.stuck, counts.wrong);
     if (counts.stuck || counts.wrong)

@@ -25,11 +25,13 @@ struct ledger {
     int seen_done; /* some point was after the operation took effect */
     int finished;  /* the victim got through */
     void *given;   /* the block that the victim is to free, or has got */
+    void *neighbour; /* of the same size, so that there is a slab with room */
 };
 
 struct alloc_case {
     size_t size;
     bool frees;
+    bool alone; /* there is no other block of its size */
 };
 
 static struct ledger *ledger;
@@ -48,6 +50,7 @@ static void prepare(void *arg)
     const struct alloc_case *c = arg;
 
     ledger->finished = 0;
+    ledger->neighbour = c->alone ? NULL : mp_shared_alloc(c->size);
     size_t start = used();
     ledger->given = mp_shared_alloc(c->size);
     if (!ledger->given)
@@ -129,19 +132,20 @@ static void clean(void *arg)
 {
     (void)arg;
     mp_shared_free(ledger->given);
-    ledger->given = NULL;
+    mp_shared_free(ledger->neighbour);
+    ledger->given = ledger->neighbour = NULL;
 }
 
-static void run(const char *name, size_t size, bool frees)
+static void run(const char *name, size_t size, bool frees, bool alone, unsigned limit)
 {
-    struct alloc_case how = {size, frees};
+    struct alloc_case how = {size, frees, alone};
 
-    /* A block that the victim got but had no time to note stays in use: that is promised. */
+    /* A block that the victim got but had no time to note stays in use: as promised. */
     leak_ignore_arena();
     ledger->seen_done = 0;
     struct stepkill_counts counts = stepkill_run(&(struct stepkill_case){
         .name = name, .arg = &how, .prepare = prepare, .victim = victim, .died = died,
-        .check = check, .clean = clean, .check_ms = 2000, .limit = stepkill_limit(400)});
+        .check = check, .clean = clean, .check_ms = 2000, .limit = stepkill_limit(limit)});
     assert_true(counts.points > 10);
     assert_int_equal(counts.stuck, 0);
     assert_int_equal(counts.wrong, 0);
@@ -151,37 +155,41 @@ static void run(const char *name, size_t size, bool frees)
 static void test_alloc_small(void **state)
 {
     (void)state;
-    run("alloc small", SMALL, false);
+    run("alloc small", SMALL, false, false, 300);
+    run("alloc small, the first", SMALL, false, true, 150);
 }
 
 static void test_alloc_medium(void **state)
 {
     (void)state;
-    run("alloc medium", MEDIUM, false);
+    run("alloc medium", MEDIUM, false, false, 120);
+    run("alloc medium, the first", MEDIUM, false, true, 80);
 }
 
 static void test_alloc_large(void **state)
 {
     (void)state;
-    run("alloc large", LARGE, false);
+    run("alloc large", LARGE, false, true, 60);
 }
 
 static void test_free_small(void **state)
 {
     (void)state;
-    run("free small", SMALL, true);
+    run("free small", SMALL, true, false, 300);
+    run("free small, the last", SMALL, true, true, 150);
 }
 
 static void test_free_medium(void **state)
 {
     (void)state;
-    run("free medium", MEDIUM, true);
+    run("free medium", MEDIUM, true, false, 120);
+    run("free medium, the last", MEDIUM, true, true, 80);
 }
 
 static void test_free_large(void **state)
 {
     (void)state;
-    run("free large", LARGE, true);
+    run("free large", LARGE, true, true, 60);
 }
 
 int main(void)

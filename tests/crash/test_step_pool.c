@@ -38,8 +38,8 @@ static int held_task(const void *arg, void *result, void *context)
     int item = *(const int *)arg;
     pid_t me = getpid(), nobody = 0;
 
-    atomic_fetch_add(&ledger->started[item], 1);
     ledger->ran_by[item] = me;
+    atomic_fetch_add(&ledger->started[item], 1);
     if (atomic_compare_exchange_strong(&ledger->victim, &nobody, me)) {
         atomic_store(&ledger->held, 1);
         while (!atomic_load(&ledger->go))
