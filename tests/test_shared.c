@@ -361,7 +361,7 @@ static int under_limit(void)
 static void test_little_address_space(void **state)
 {
     (void)state;
-#if defined(__SANITIZE_ADDRESS__)
+#if SANITIZED
     skip(); /* the sanitizer itself needs terabytes of it */
 #endif
     assert_int_equal(child_run(in_no_address_space, NULL), 0);

@@ -170,7 +170,8 @@ static __attribute__((noinline)) void run_batch(struct mp__job *job,
     mp_task_fn *const task = job->task;
     const char *arg = job->items + next * job->item_size;
     const char *const arg_end = job->items + end * job->item_size;
-    char *result = job->results ? job->results + next * job->result_size : NULL;
+    /* A number, for there may be no results: NULL must not be added to. */
+    uintptr_t result = (uintptr_t)job->results + next * job->result_size;
     uint64_t at = (uint64_t)next << 1 | 1;
 
     self->context = job->context;
@@ -179,7 +180,7 @@ static __attribute__((noinline)) void run_batch(struct mp__job *job,
     do {
         atomic_store_explicit(&self->at, at, memory_order_relaxed);
         mp__kill_point_order();
-        int err = task(arg, result, self->context);
+        int err = task(arg, (void *)result, self->context);
         if (err)
             item_failed(job, self, worker, err);
         at += 2;

@@ -302,7 +302,7 @@ static int make_plan(struct mp__map *plan, mp_task_failure **failure, const mp_p
         .count = count,
         .item_size = item_size,
         .results = result_size ? results : NULL,
-        .result_size = result_size,
+        .result_size = results ? result_size : 0,
         .errors = known.errors,
         .chunk = known.chunk_size,
         .copies_items = !mp_shared_contains(items),

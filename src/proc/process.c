@@ -10,6 +10,7 @@
  * that was current in the parent is the parent process.  Both stay as long as it lives.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,10 @@ static mp_process *parent;
 /* Children get their numbers when they are made, started or not. */
 static atomic_uint children_made;
 
+/* All objects of this process that were not freed: who forgets one leaks nothing. */
+static mp_process *made;
+static pthread_mutex_t made_mutex = PTHREAD_MUTEX_INITIALIZER;
+
 /* Who is who */
 
 mp_process *mp__process_current(void)
@@ -67,6 +72,8 @@ void mp__process_forked(bool by_libmp)
     parent = NULL;
     if (!by_libmp)
         current->daemon = false;
+    made = NULL;
+    pthread_mutex_init(&made_mutex, NULL);
 }
 
 void mp__process_enter(mp_process *self, mp_process *from)
@@ -182,6 +189,26 @@ static int fill(mp_process *p, const void *data, const mp_process_options *optio
     return 0;
 }
 
+static void link_made(mp_process *p)
+{
+    pthread_mutex_lock(&made_mutex);
+    p->made_next = made;
+    p->made_link = &made;
+    if (made)
+        made->made_link = &p->made_next;
+    made = p;
+    pthread_mutex_unlock(&made_mutex);
+}
+
+static void unlink_made(mp_process *p)
+{
+    pthread_mutex_lock(&made_mutex);
+    *p->made_link = p->made_next;
+    if (p->made_next)
+        p->made_next->made_link = p->made_link;
+    pthread_mutex_unlock(&made_mutex);
+}
+
 static void free_memory(mp_process *p)
 {
     free(p->data);
@@ -212,6 +239,7 @@ static int new_process(mp_process **out, const mp_process *what, const void *dat
         free_memory(p);
         return err;
     }
+    link_made(p);
     *out = p;
     return 0;
 }
@@ -539,6 +567,7 @@ void mp__process_destroy(mp_process *p)
     mp__fork_close(&p->sentinel);
     if (p->cls && p->cls->release)
         p->cls->release(p->data);
+    unlink_made(p);
     free_memory(p);
 }
 

@@ -29,6 +29,8 @@ enum mp__process_state { MP__PROCESS_NEW, MP__PROCESS_RUNNING, MP__PROCESS_ENDED
 struct mp_process {
     struct mp_process *next; /* in the set of children, or in a list of the dead */
     struct mp_process *prev;
+    struct mp_process *made_next; /* among all that were made and not freed */
+    struct mp_process **made_link;
     const mp_process_class *cls; /* NULL: `target` it is */
     mp_target_fn *target;
     void *arg;

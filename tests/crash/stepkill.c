@@ -2,6 +2,7 @@
 #include "stepkill.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,9 @@
 
 /* A system call that has slept for that long is taken to block. */
 #define BLOCKED_MS 60
+
+/* Steps that a case with a limit may take in all, or it would take minutes. */
+#define STEPS_BUDGET 400000u
 
 /* The length of an operation that waits for others differs: runs in a row that end it. */
 #define ENDS_NEEDED 3
@@ -80,6 +84,35 @@ enum stepkill_stop stepkill_wait(pid_t pid, int timeout_ms)
     }
 }
 
+/*
+ * Tracer and tracee run in turn: on one processor a step takes a fifth of the time that
+ * it takes on two.  Only these two; those whom the victim works with stay where they are.
+ */
+static cpu_set_t everywhere;
+static bool together;
+
+static void move_together(pid_t pid)
+{
+    cpu_set_t here;
+    int cpu = sched_getcpu();
+
+    set_ticking(true);
+    if (cpu < 0 || together || sched_getaffinity(0, sizeof everywhere, &everywhere) != 0)
+        return;
+    CPU_ZERO(&here);
+    CPU_SET((size_t)cpu, &here);
+    sched_setaffinity(pid, sizeof here, &here);
+    together = sched_setaffinity(0, sizeof here, &here) == 0;
+}
+
+static void move_apart(void)
+{
+    set_ticking(false);
+    if (together)
+        sched_setaffinity(0, sizeof everywhere, &everywhere);
+    together = false;
+}
+
 bool stepkill_seize(pid_t pid)
 {
     if (ptrace(PTRACE_SEIZE, pid, NULL, (void *)PTRACE_O_EXITKILL) != 0)
@@ -88,12 +121,13 @@ bool stepkill_seize(pid_t pid)
     pid_t stopped;
     while ((stopped = waitpid(pid, NULL, __WALL)) < 0 && errno == EINTR)
         continue;
+    move_together(pid);
     return stopped == pid;
 }
 
 void stepkill_kill(pid_t pid)
 {
-    set_ticking(false);
+    move_apart();
     kill(pid, SIGKILL);
     while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
         continue;
@@ -101,7 +135,6 @@ void stepkill_kill(pid_t pid)
 
 enum stepkill_stop stepkill_step(pid_t pid)
 {
-    set_ticking(true);
     if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) != 0)
         return STEP_ENDED;
     return stepkill_wait(pid, BLOCKED_MS);
@@ -204,8 +237,9 @@ static bool kill_at(const struct stepkill_case *c, unsigned steps, unsigned *rea
         waitpid(pid, NULL, __WALL);
         return false;
     }
+    move_together(pid);
     *over = step_victim(c, pid, steps, reached);
-    set_ticking(false);
+    move_apart();
     kill_victim(c, pid);
     return true;
 }
@@ -241,11 +275,21 @@ static unsigned measure(const struct stepkill_case *c)
     return reached;
 }
 
+/* From point to point, so that neither their number nor all their steps are too many. */
+static unsigned stride_for(const struct stepkill_case *c, unsigned length)
+{
+    if (!c->limit)
+        return 1;
+    unsigned by_steps = (unsigned)((unsigned long)length * length / 2 / STEPS_BUDGET) + 1;
+    unsigned by_points = length / c->limit + 1;
+    return by_steps > by_points ? by_steps : by_points;
+}
+
 /* Go from point to point until the operation is over.  False if it cannot begin. */
 static bool go_through(const struct stepkill_case *c, unsigned stride,
                        struct stepkill_counts *counts)
 {
-    unsigned reached = 0, passed = 0;
+    unsigned reached = 0, passed = 0, total = 0;
     int ends = 0;
 
     for (unsigned steps = 0; ends < ENDS_NEEDED; steps += stride) {
@@ -259,8 +303,11 @@ static bool go_through(const struct stepkill_case *c, unsigned stride,
         if (reached > counts->steps)
             counts->steps = reached;
         /* Longer than it was when it was measured: stay near the limit all the same. */
-        if (c->limit && ++passed % c->limit == 0)
+        total += reached;
+        if (c->limit && (++passed >= c->limit || total >= STEPS_BUDGET)) {
             stride *= 2;
+            passed = total = 0;
+        }
     }
     return true;
 }
@@ -268,12 +315,12 @@ static bool go_through(const struct stepkill_case *c, unsigned stride,
 struct stepkill_counts stepkill_run(const struct stepkill_case *c)
 {
     struct stepkill_counts counts = {0};
-    unsigned stride = c->limit ? measure(c) / c->limit + 1 : 1;
+    unsigned stride = stride_for(c, c->limit ? measure(c) : 0);
 
     bool began = go_through(c, stride, &counts);
     /* Shorter than it was when it was measured: once more, with shorter strides. */
-    if (began && stride > 1 && counts.points < c->limit / 4)
-        began = go_through(c, counts.steps / c->limit + 1, &counts);
+    if (began && stride_for(c, counts.steps) * 4 < stride)
+        began = go_through(c, stride_for(c, counts.steps), &counts);
     counts.wrong += !began;
     fprintf(stderr, "%-32s %5u steps, %5u points, %4u stuck, %4u wrong", c->name,
             counts.steps, counts.points, counts.stuck, counts.wrong);

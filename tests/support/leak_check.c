@@ -31,18 +31,6 @@ struct snapshot {
 };
 
 static struct snapshot before, after;
-/* The allocators of sanitizers map and unmap as they please. */
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 static bool ignore_maps, ignore_arena;
 
 void leak_ignore_maps(void)

@@ -28,4 +28,16 @@ void leak_ignore_arena(void);
 /* Collect all children that end within the time; false if one lives on. */
 bool reap_all(int timeout_ms);
 
+/* 1 under AddressSanitizer, whose allocator maps as it pleases and needs terabytes. */
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
 #endif
