@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <mp/shared.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,31 +14,29 @@
 #include "pool/map.h"
 #include "sync/park.h"
 
-/* Less than waking a sleeper costs on another processor; the first part without yielding. */
+/* Less than waking a sleeper costs on another processor. */
 #define SPIN_NS INT64_C(50000)
-#define SPIN_ALONE_NS INT64_C(5000)
 
-/*
- * Worth it only while the workers leave a processor free.  After a while the processor is
- * offered: a worker that was woken may be waiting for this very one.
- */
+/* Worth it only while the workers leave a processor free. */
 static bool spin_until_settled(mp_pool *pool, struct mp__task *task, int64_t deadline)
 {
-    if (mp__queue_awake(pool->shared) >= mp__spin_cpus() || !deadline)
-        return mp__task_settled(task);
-    int64_t began = mp__now();
-    int64_t now = began;
-    while (now - began < SPIN_NS && now < deadline) {
-        for (unsigned i = 0; i < 64; i++) {
-            if (mp__task_settled(task))
-                return true;
+    static _Thread_local struct mp__spin spin;
+
+    if (!deadline || mp__queue_awake(pool->shared) >= mp__spin_cpus() ||
+        !mp__spin_wanted(&spin))
+        return false;
+    int64_t until = mp__now() + SPIN_NS;
+    if (deadline < until)
+        until = deadline;
+    bool settled = false;
+    do {
+        for (unsigned i = 0; i < 64 && !settled; i++) {
+            settled = mp__task_settled(task);
             mp__cpu_relax();
         }
-        now = mp__now();
-        if (now - began > SPIN_ALONE_NS)
-            sched_yield();
-    }
-    return false;
+    } while (!settled && mp__now() < until);
+    mp__spin_ended(&spin, !settled);
+    return settled;
 }
 
 int mp__task_wait(mp_pool *pool, struct mp__task *task, int64_t deadline)

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <mp/shared.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,9 +18,8 @@
 #include "shm/member.h"
 #include "sync/park.h"
 
-/* Less than waking a sleeper costs on another processor; the first part without yielding. */
+/* Less than waking a sleeper costs on another processor. */
 #define SPIN_NS INT64_C(50000)
-#define SPIN_ALONE_NS INT64_C(5000)
 
 /* What mp_task_fail was given, until the task has returned. */
 static struct {
@@ -155,30 +153,25 @@ static bool work(struct mp__pool_shared *shared, unsigned worker)
     return true;
 }
 
-/*
- * One worker at a time may look for work without sleeping, if a processor is free.  After a
- * while it offers its own: the one who would bring work may be waiting for that.
- */
+/* One worker at a time may look for work without sleeping, if a processor is free. */
 static bool spin_for_work(struct mp__pool_shared *shared, unsigned worker)
 {
+    static struct mp__spin spin;
     uint64_t nobody = 0;
 
-    if (mp__spin_cpus() < 2 ||
+    if (!mp__spin_wanted(&spin) ||
         !atomic_compare_exchange_strong(&shared->spinner, &nobody, worker + 1))
         return false;
-    int64_t began = mp__now();
-    int64_t spun = 0;
+    int64_t until = mp__now() + SPIN_NS;
     bool found = false;
-    while (!found && spun < SPIN_NS) {
+    do {
         for (unsigned i = 0; i < 64 && !found; i++) {
             found = mp__queue_has_work(shared);
             mp__cpu_relax();
         }
-        spun = mp__now() - began;
-        if (spun > SPIN_ALONE_NS)
-            sched_yield();
-    }
+    } while (!found && mp__now() < until);
     atomic_store(&shared->spinner, 0);
+    mp__spin_ended(&spin, !found);
     return found;
 }
 

@@ -64,4 +64,30 @@ static inline const _Atomic uint32_t *mp__low_half(const _Atomic uint64_t *word)
 #endif
 }
 
+/*
+ * Whether to spin before parking, from how it went before.  Spinning is in vain while the
+ * other side has no processor of its own to run on, and only trying tells: after each
+ * spin in vain twice as many waits go by without one, up to 63.
+ */
+struct mp__spin {
+    unsigned skip; /* waits that still go by */
+    unsigned last; /* how many went by after the last spin in vain */
+};
+
+static inline bool mp__spin_wanted(struct mp__spin *spin)
+{
+    if (mp__spin_cpus() < 2)
+        return false;
+    if (!spin->skip)
+        return true;
+    spin->skip--;
+    return false;
+}
+
+static inline void mp__spin_ended(struct mp__spin *spin, bool in_vain)
+{
+    spin->last = !in_vain ? 0 : spin->last < 32 ? 2 * spin->last + 1 : 63;
+    spin->skip = spin->last;
+}
+
 #endif
