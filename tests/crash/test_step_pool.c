@@ -211,7 +211,7 @@ static void test_client(void **state)
     struct stepkill_counts counts = stepkill_run(&(struct stepkill_case){
         .name = "client: apply_async", .prepare = prepare_submit, .victim = submit_victim,
         .paused = note_family, .check = check_submit, .clean = count_survivors,
-        .check_ms = 2000, .limit = stepkill_limit(100)});
+        .check_ms = 2000, .limit = stepkill_limit(60)});
     assert_true(counts.points > 10);
     assert_true(family.count >= 3);
     assert_int_equal(counts.stuck, 0);
