@@ -50,7 +50,8 @@ struct newer_options {
 static void test_options_of_a_newer_program(void **state)
 {
     (void)state;
-    struct newer_options options = {.known = {.struct_size = sizeof options, .processes = 1}};
+    struct newer_options options = {
+        .known = {.struct_size = sizeof options, .processes = 1}};
     mp_pool *pool = NULL;
 
     options.unknown = 1;
@@ -91,8 +92,8 @@ static void test_options_without_sense(void **state)
 int main(void)
 {
     static const struct CMUnitTest base[] = {
-        TEST(test_every_code_has_words),       TEST(test_owner_dead_in_own_words),
-        TEST(test_any_number_has_words),       TEST(test_options_of_a_newer_program),
+        TEST(test_every_code_has_words),        TEST(test_owner_dead_in_own_words),
+        TEST(test_any_number_has_words),        TEST(test_options_of_a_newer_program),
         TEST(test_options_of_an_older_program), TEST(test_options_without_sense),
     };
     return TEST_MAIN(base);

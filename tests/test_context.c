@@ -57,7 +57,8 @@ static int with_variable(void *arg)
     assert_int_equal(mp_cpu_count(), 65535);
 
     /* What is no number from 1 to 65535 does not count. */
-    static const char *const bad[] = {"0", "-3", "65536", "many", "", "3x", "99999999999999"};
+    static const char *const bad[] = {"0", "-3", "65536",         "many",
+                                      "",  "3x", "99999999999999"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         setenv("MP_CPU_COUNT", bad[i], 1);
         assert_int_equal(mp_cpu_count(), otherwise);

@@ -13,7 +13,7 @@
 
 #define SOON scaled(5000)
 
-/* --- tasks ------------------------------------------------------------------------------ */
+/* --- tasks ------------------------------------------------------------------------ */
 
 static int square(const void *arg, void *result, void *context)
 {
@@ -113,7 +113,7 @@ static int nothing(const void *arg, void *result, void *context)
 /* For tasks that don't look at their item. */
 static const char no_items[200];
 
-/* --- helpers ---------------------------------------------------------------------------- */
+/* --- helpers ---------------------------------------------------------------------- */
 
 static mp_pool *make(unsigned processes)
 {
@@ -148,7 +148,7 @@ static void assert_works(mp_pool *pool)
         assert_int_equal(results[i], i * i);
 }
 
-/* --- map ---------------------------------------------------------------------------------- */
+/* --- map -------------------------------------------------------------------------- */
 
 static void test_map(void **state)
 {
@@ -170,7 +170,8 @@ static void test_map_of_sizes(void **state)
     (void)state;
     static const size_t counts[] = {0, 1, 2, 3, 63, 64, 65, 1000, 100000};
     static const size_t chunks[] = {0, 1, 7, 1000, 1000000};
-    int *items = malloc(100000 * sizeof *items), *results = malloc(100000 * sizeof *results);
+    int *items = malloc(100000 * sizeof *items),
+        *results = malloc(100000 * sizeof *results);
     mp_pool *pool = make(2);
 
     for (int i = 0; i < 100000; i++)
@@ -202,8 +203,9 @@ static void test_map_in_place(void **state)
 
     for (int i = 0; i < COUNT; i++)
         items[i] = i;
-    assert_int_equal(mp_pool_map(pool, fail_if_odd, items, COUNT, sizeof *items, results,
-                                 sizeof *results, MP_MAP_OPTIONS(.errors = errors)),
+    assert_int_equal(mp_pool_map(pool, fail_if_odd, items, COUNT, sizeof *items,
+                                 results, sizeof *results,
+                                 MP_MAP_OPTIONS(.errors = errors)),
                      ERANGE);
     for (int i = 0; i < COUNT; i++) {
         assert_int_equal(errors[i], i % 2 ? ERANGE : 0);
@@ -234,7 +236,8 @@ static void test_map_of_large_items(void **state)
 {
     (void)state;
     enum { COUNT = 60 };
-    struct big *items = malloc(COUNT * sizeof *items), *out = malloc(COUNT * sizeof *out);
+    struct big *items = malloc(COUNT * sizeof *items),
+               *out = malloc(COUNT * sizeof *out);
     mp_pool *pool = make(2);
 
     leak_ignore_maps();
@@ -246,7 +249,8 @@ static void test_map_of_large_items(void **state)
                      0);
     for (int i = 0; i < COUNT; i++)
         for (size_t k = 0; k < sizeof items->bytes; k += 991)
-            assert_int_equal(out[i].bytes[k], items[i].bytes[sizeof items->bytes - 1 - k]);
+            assert_int_equal(out[i].bytes[k],
+                             items[i].bytes[sizeof items->bytes - 1 - k]);
     mp_pool_free(pool);
     free(items);
     free(out);
@@ -265,7 +269,8 @@ static void test_alignment_of_copies(void **state)
     static _Alignas(16) char items[64 * 16], results[64 * 16];
     char odd[3] = {1, 2, 3}, result[5];
 
-    assert_int_equal(mp_pool_map(pool, check_alignment, items, 64, 16, results, 16, NULL), 0);
+    assert_int_equal(
+        mp_pool_map(pool, check_alignment, items, 64, 16, results, 16, NULL), 0);
     assert_int_equal(mp_pool_apply(pool, check_alignment, odd, sizeof odd, result,
                                    sizeof result, NULL),
                      0);
@@ -278,7 +283,8 @@ static void test_map_without_results(void **state)
     int items[10] = {0};
     mp_pool *pool = make(2);
 
-    assert_int_equal(mp_pool_map(pool, nothing, items, 10, sizeof *items, NULL, 0, NULL), 0);
+    assert_int_equal(
+        mp_pool_map(pool, nothing, items, 10, sizeof *items, NULL, 0, NULL), 0);
     assert_int_equal(mp_pool_map(pool, nothing, NULL, 0, 0, NULL, 0, NULL), 0);
     mp_pool_free(pool);
 }
@@ -293,8 +299,8 @@ static void test_failing_items(void **state)
 
     for (int i = 0; i < COUNT; i++)
         items[i] = 2 * i + (i >= 40);
-    assert_int_equal(mp_pool_map(pool, fail_if_odd, items, COUNT, sizeof *items, results,
-                                 sizeof *results,
+    assert_int_equal(mp_pool_map(pool, fail_if_odd, items, COUNT, sizeof *items,
+                                 results, sizeof *results,
                                  MP_MAP_OPTIONS(.failure = &failure, .errors = errors)),
                      ERANGE);
     for (int i = 0; i < COUNT; i++) {
@@ -363,7 +369,8 @@ static void test_text_does_not_stick(void **state)
     mp_task_failure failure;
     mp_pool *pool = make(1);
 
-    assert_int_equal(mp_pool_apply(pool, set_text_and_succeed, NULL, 0, NULL, 0, NULL), 0);
+    assert_int_equal(mp_pool_apply(pool, set_text_and_succeed, NULL, 0, NULL, 0, NULL),
+                     0);
     assert_int_equal(mp_pool_apply(pool, fail_without_text, NULL, 0, NULL, 0,
                                    MP_TASK_OPTIONS(.failure = &failure)),
                      ENOENT);
@@ -371,7 +378,7 @@ static void test_text_does_not_stick(void **state)
     mp_pool_free(pool);
 }
 
-/* --- context, initializer ------------------------------------------------------------------ */
+/* --- context, initializer --------------------------------------------------------- */
 
 static void test_contexts(void **state)
 {
@@ -431,9 +438,10 @@ static void test_initializer(void **state)
     int context = 4242, results[20], signal_number = SIGKILL;
     mp_pool *pool;
 
-    assert_int_equal(mp_pool_new(&pool, MP_POOL_OPTIONS(.processes = 2, .context = &context,
-                                                        .initializer = initialize)),
-                     0);
+    assert_int_equal(
+        mp_pool_new(&pool, MP_POOL_OPTIONS(.processes = 2, .context = &context,
+                                           .initializer = initialize)),
+        0);
     assert_int_equal(mp_pool_map(pool, get_initialized, no_items, 20, 1, results,
                                  sizeof *results, NULL),
                      0);
@@ -441,8 +449,8 @@ static void test_initializer(void **state)
         assert_int_equal(results[i], 4242);
     /* A replacement is initialized as well. */
     for (int i = 0; i < 4; i++)
-        assert_int_equal(mp_pool_apply(pool, die, &signal_number, sizeof signal_number, NULL,
-                                       0, NULL),
+        assert_int_equal(mp_pool_apply(pool, die, &signal_number, sizeof signal_number,
+                                       NULL, 0, NULL),
                          EOWNERDEAD);
     assert_int_equal(mp_pool_map(pool, get_initialized, no_items, 20, 1, results,
                                  sizeof *results, NULL),
@@ -459,17 +467,19 @@ static void test_initializer_fails(void **state)
     int context = EDOM;
     mp_pool *pool = NULL;
 
-    assert_int_equal(mp_pool_new(&pool, MP_POOL_OPTIONS(.processes = 3, .context = &context,
-                                                        .initializer = fail_to_initialize)),
-                     EDOM);
+    assert_int_equal(
+        mp_pool_new(&pool, MP_POOL_OPTIONS(.processes = 3, .context = &context,
+                                           .initializer = fail_to_initialize)),
+        EDOM);
     assert_null(pool);
-    assert_int_equal(mp_pool_new(&pool, MP_POOL_OPTIONS(.processes = 3,
-                                                        .initializer = die_initializing)),
-                     EOWNERDEAD);
+    assert_int_equal(
+        mp_pool_new(&pool,
+                    MP_POOL_OPTIONS(.processes = 3, .initializer = die_initializing)),
+        EOWNERDEAD);
     assert_null(pool);
 }
 
-/* --- bad input ------------------------------------------------------------------------------- */
+/* --- bad input -------------------------------------------------------------------- */
 
 static void test_bad_input(void **state)
 {
@@ -482,7 +492,8 @@ static void test_bad_input(void **state)
 
     assert_int_equal(mp_pool_new(NULL, NULL), EINVAL);
     assert_int_equal(mp_pool_new(&pool, MP_POOL_OPTIONS(.processes = 4097)), EINVAL);
-    assert_int_equal(mp_pool_new(&pool, MP_POOL_OPTIONS(.processes = UINT32_MAX)), EINVAL);
+    assert_int_equal(mp_pool_new(&pool, MP_POOL_OPTIONS(.processes = UINT32_MAX)),
+                     EINVAL);
     assert_int_equal(mp_pool_new(&pool, MP_POOL_OPTIONS(.processes = 1, .reserved = 1)),
                      EINVAL);
     assert_null(pool);
@@ -506,14 +517,17 @@ static void test_bad_input(void **state)
     assert_int_equal(mp_pool_map(pool, NULL, &item, 1, 4, &out, 4, NULL), EINVAL);
     assert_int_equal(mp_pool_map(pool, square, NULL, 1, 4, &out, 4, NULL), EINVAL);
     assert_int_equal(mp_pool_map(pool, square, &item, 1, 4, NULL, 4, NULL), EINVAL);
-    assert_int_equal(mp_pool_map(pool, square, &item, SIZE_MAX, 4, &out, 4, NULL), EOVERFLOW);
+    assert_int_equal(mp_pool_map(pool, square, &item, SIZE_MAX, 4, &out, 4, NULL),
+                     EOVERFLOW);
     assert_int_equal(mp_pool_map(pool, square, &item, SIZE_MAX / 4, 8, &out, 8, NULL),
                      EOVERFLOW);
     assert_int_equal(mp_pool_map(pool, nothing, &item, 3, SIZE_MAX / 2, NULL, 0, NULL),
                      EOVERFLOW);
-    assert_int_equal(mp_pool_map(pool, nothing, no_items, 3, 1, &out, SIZE_MAX / 2, NULL),
-                     EOVERFLOW);
-    assert_int_equal(mp_pool_apply_async(pool, NULL, NULL, 0, 0, NULL, &result), EINVAL);
+    assert_int_equal(
+        mp_pool_map(pool, nothing, no_items, 3, 1, &out, SIZE_MAX / 2, NULL),
+        EOVERFLOW);
+    assert_int_equal(mp_pool_apply_async(pool, NULL, NULL, 0, 0, NULL, &result),
+                     EINVAL);
     assert_int_equal(mp_pool_map_async(pool, square, &item, 1, 4, &out, 4, NULL, NULL),
                      EINVAL);
     int err = mp_pool_apply(pool, nothing, &item, SIZE_MAX - 3, NULL, 0, NULL);
@@ -534,8 +548,8 @@ static void test_bad_input_of_results(void **state)
     mp_async_result *result;
     mp_pool *pool = make(1);
 
-    assert_int_equal(mp_pool_apply_async(pool, square, &item, sizeof item, sizeof out, NULL,
-                                         &result),
+    assert_int_equal(mp_pool_apply_async(pool, square, &item, sizeof item, sizeof out,
+                                         NULL, &result),
                      0);
     assert_int_equal(mp_async_result_wait(result, -7), EINVAL);
     assert_int_equal(mp_async_result_get(result, &out, sizeof out, -7), EINVAL);
@@ -551,7 +565,7 @@ static void test_bad_input_of_results(void **state)
     mp_pool_free(pool);
 }
 
-/* --- asynchronous --------------------------------------------------------------------------- */
+/* --- asynchronous ----------------------------------------------------------------- */
 
 static void test_async_apply(void **state)
 {
@@ -566,13 +580,14 @@ static void test_async_apply(void **state)
     assert_int_equal(mp_pool_apply_async(pool, wait_for_word, NULL, 0, 0,
                                          MP_TASK_OPTIONS(.context = words), &waiting),
                      0);
-    assert_int_equal(mp_pool_apply_async(pool, square, &item, sizeof item, sizeof out, NULL,
-                                         &result),
+    assert_int_equal(mp_pool_apply_async(pool, square, &item, sizeof item, sizeof out,
+                                         NULL, &result),
                      0);
     item = 0; /* the argument was copied */
     assert_false(mp_async_result_ready(waiting));
     assert_int_equal(mp_async_result_wait(waiting, 50), ETIMEDOUT);
-    assert_int_equal(mp_async_result_get(result, &out, sizeof out, MP_NOWAIT), ETIMEDOUT);
+    assert_int_equal(mp_async_result_get(result, &out, sizeof out, MP_NOWAIT),
+                     ETIMEDOUT);
     assert_int_equal(mp_async_result_successful(result, &good), EBUSY);
     assert_int_equal(mp_async_result_failure(result, &failure), EBUSY);
     atomic_store(&words[0], 1);
@@ -630,9 +645,9 @@ static void test_async_map(void **state)
 
     for (int i = 0; i < COUNT; i++)
         items[i] = i;
-    assert_int_equal(mp_pool_map_async(pool, square, items, COUNT, sizeof *items, results,
-                                       sizeof *results, MP_MAP_OPTIONS(.errors = errors),
-                                       &result),
+    assert_int_equal(mp_pool_map_async(pool, square, items, COUNT, sizeof *items,
+                                       results, sizeof *results,
+                                       MP_MAP_OPTIONS(.errors = errors), &result),
                      0);
     memset(items, 0, sizeof items); /* they were copied */
     assert_int_equal(mp_async_result_get(result, NULL, 0, SOON), 0);
@@ -653,8 +668,8 @@ static void test_results_outlive_the_pool(void **state)
     mp_async_result *result;
     mp_pool *pool = make(1);
 
-    assert_int_equal(mp_pool_apply_async(pool, square, &item, sizeof item, sizeof out, NULL,
-                                         &result),
+    assert_int_equal(mp_pool_apply_async(pool, square, &item, sizeof item, sizeof out,
+                                         NULL, &result),
                      0);
     assert_int_equal(mp_async_result_wait(result, SOON), 0);
     mp_pool_free(pool);
@@ -714,8 +729,8 @@ static void *submit_from_thread(void *arg)
     for (int round = 0; round < 100; round++) {
         for (int i = 0; i < 40; i++)
             items[i] = submitter->number * 100 + i;
-        if (mp_pool_map(submitter->pool, square, items, 40, sizeof *items, out, sizeof *out,
-                        NULL) != 0)
+        if (mp_pool_map(submitter->pool, square, items, 40, sizeof *items, out,
+                        sizeof *out, NULL) != 0)
             return arg;
         for (int i = 0; i < 40; i++)
             if (out[i] != items[i] * items[i])
@@ -734,9 +749,8 @@ static void test_threads_share_a_pool(void **state)
     leak_ignore_maps();
     for (int i = 0; i < 4; i++) {
         submitters[i] = (struct submitter){pool, i};
-        assert_int_equal(pthread_create(&threads[i], NULL, submit_from_thread,
-                                        &submitters[i]),
-                         0);
+        assert_int_equal(
+            pthread_create(&threads[i], NULL, submit_from_thread, &submitters[i]), 0);
     }
     for (int i = 0; i < 4; i++) {
         void *failed;
@@ -746,7 +760,7 @@ static void test_threads_share_a_pool(void **state)
     mp_pool_free(pool);
 }
 
-/* --- close, terminate, join -------------------------------------------------------------------- */
+/* --- close, terminate, join ------------------------------------------------------- */
 
 static void test_close_and_join(void **state)
 {
@@ -757,10 +771,11 @@ static void test_close_and_join(void **state)
     assert_works(pool);
     assert_int_equal(mp_pool_close(pool), 0);
     assert_int_equal(mp_pool_close(pool), 0);
-    assert_int_equal(mp_pool_apply(pool, square, &item, sizeof item, &out, sizeof out, NULL),
-                     EPIPE);
-    assert_int_equal(mp_pool_map(pool, square, &item, 1, sizeof item, &out, sizeof out, NULL),
-                     EPIPE);
+    assert_int_equal(
+        mp_pool_apply(pool, square, &item, sizeof item, &out, sizeof out, NULL), EPIPE);
+    assert_int_equal(
+        mp_pool_map(pool, square, &item, 1, sizeof item, &out, sizeof out, NULL),
+        EPIPE);
     assert_int_equal(mp_pool_join(pool, SOON), 0);
     assert_int_equal(mp_pool_join(pool, MP_NOWAIT), 0);
     assert_int_equal(mp_pool_terminate(pool), 0);
@@ -795,12 +810,13 @@ static void terminate_under(mp_task_fn *task)
     mp_pool *pool = make(2);
 
     assert_int_equal(mp_pool_apply_async(pool, task, NULL, 0, 0,
-                                         MP_TASK_OPTIONS(.context = &words[0]), &running),
+                                         MP_TASK_OPTIONS(.context = &words[0]),
+                                         &running),
                      0);
-    assert_int_equal(mp_pool_map_async(pool, task, no_items, COUNT, 1, NULL, 0,
-                                       MP_MAP_OPTIONS(.context = &words[0], .errors = errors),
-                                       &map),
-                     0);
+    assert_int_equal(
+        mp_pool_map_async(pool, task, no_items, COUNT, 1, NULL, 0,
+                          MP_MAP_OPTIONS(.context = &words[0], .errors = errors), &map),
+        0);
     assert_true(eventually(word_is_set, &words[0], 5000));
     int64_t start = now_ms();
     assert_int_equal(mp_pool_terminate(pool), 0);
@@ -870,7 +886,7 @@ static void test_free_under_work(void **state)
     mp_shared_free(words);
 }
 
-/* --- deaths ------------------------------------------------------------------------------------ */
+/* --- deaths ----------------------------------------------------------------------- */
 
 static void expect_death(mp_pool *pool, mp_task_fn *task, int arg, int exitcode)
 {
@@ -888,7 +904,8 @@ static void expect_death(mp_pool *pool, mp_task_fn *task, int arg, int exitcode)
 static void test_workers_die_in_every_way(void **state)
 {
     (void)state;
-    static const int signals[] = {SIGKILL, SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGTERM, SIGUSR1};
+    static const int signals[] = {SIGKILL, SIGSEGV, SIGBUS, SIGABRT,
+                                  SIGFPE,  SIGTERM, SIGUSR1};
     mp_pool *pool = make(2);
 
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
@@ -924,11 +941,12 @@ static void test_exactly_the_running_item_is_lost(void **state)
         mp_task_failure failure;
         for (int i = 0; i < COUNT; i++)
             items[i] = i;
-        assert_int_equal(mp_pool_map(pool, die_if_seven, items, COUNT, sizeof *items, results,
-                                     sizeof *results,
-                                     MP_MAP_OPTIONS(.chunk_size = chunks[c],
-                                                    .failure = &failure, .errors = errors)),
-                         EOWNERDEAD);
+        assert_int_equal(
+            mp_pool_map(pool, die_if_seven, items, COUNT, sizeof *items, results,
+                        sizeof *results,
+                        MP_MAP_OPTIONS(.chunk_size = chunks[c], .failure = &failure,
+                                       .errors = errors)),
+            EOWNERDEAD);
         assert_int_equal(failure.index, 7);
         assert_int_equal(failure.exitcode, -SIGKILL);
         for (int i = 0; i < COUNT; i++) {
@@ -1015,11 +1033,10 @@ static void test_supervisor_is_killed(void **state)
     mp_pool *pool = make(2);
 
     leak_ignore_arena();
-    assert_int_equal(mp_pool_map_async(pool, compute_for_ever, no_items, COUNT, 1, NULL,
-                                       0,
-                                       MP_MAP_OPTIONS(.context = words, .errors = errors),
-                                       &map),
-                     0);
+    assert_int_equal(
+        mp_pool_map_async(pool, compute_for_ever, no_items, COUNT, 1, NULL, 0,
+                          MP_MAP_OPTIONS(.context = words, .errors = errors), &map),
+        0);
     assert_true(eventually(word_is_set, words, 5000));
     pid_t supervisor = supervisor_of();
     size_t count = descendants(supervisor, workers, 8);
@@ -1036,7 +1053,7 @@ static void test_supervisor_is_killed(void **state)
     mp_shared_free(words);
 }
 
-/* --- what workers are like ---------------------------------------------------------------------- */
+/* --- what workers are like -------------------------------------------------------- */
 
 static int own_state(const void *arg, void *result, void *context)
 {
@@ -1094,8 +1111,8 @@ static void test_workers_are_snapshots(void **state)
     mp_pool *pool = make(1);
     snapshot = 3;
     expect_death(pool, die, SIGKILL, -SIGKILL);
-    assert_int_equal(mp_pool_apply(pool, get_snapshot, NULL, 0, &value, sizeof value, NULL),
-                     0);
+    assert_int_equal(
+        mp_pool_apply(pool, get_snapshot, NULL, 0, &value, sizeof value, NULL), 0);
     assert_int_equal(value, 2);
     mp_pool_free(pool);
 }
@@ -1107,9 +1124,8 @@ static void test_workers_are_other_processes(void **state)
     size_t count;
     mp_pool *pool = make(2);
 
-    assert_int_equal(mp_pool_map(pool, get_pid, no_items, 200, 1, pids, sizeof *pids,
-                                 NULL),
-                     0);
+    assert_int_equal(
+        mp_pool_map(pool, get_pid, no_items, 200, 1, pids, sizeof *pids, NULL), 0);
     for (int i = 0; i < 200; i++)
         assert_int_not_equal(pids[i], getpid());
     /* process.h does not see them. */
@@ -1123,10 +1139,11 @@ static int use_in_child(void *arg)
     mp_pool *pool = arg;
     int item = 1, out;
 
-    assert_int_equal(mp_pool_apply(pool, square, &item, sizeof item, &out, sizeof out, NULL),
-                     EPERM);
-    assert_int_equal(mp_pool_map(pool, square, &item, 1, sizeof item, &out, sizeof out, NULL),
-                     EPERM);
+    assert_int_equal(
+        mp_pool_apply(pool, square, &item, sizeof item, &out, sizeof out, NULL), EPERM);
+    assert_int_equal(
+        mp_pool_map(pool, square, &item, 1, sizeof item, &out, sizeof out, NULL),
+        EPERM);
     assert_int_equal(mp_pool_close(pool), EPERM);
     assert_int_equal(mp_pool_terminate(pool), EPERM);
     assert_int_equal(mp_pool_join(pool, MP_NOWAIT), EPERM);
@@ -1197,7 +1214,7 @@ static void test_several_pools(void **state)
     mp_pool_free(b);
 }
 
-/* --- parents and hosts --------------------------------------------------------------------------- */
+/* --- parents and hosts ------------------------------------------------------------ */
 
 struct family {
     _Atomic int running;
@@ -1297,7 +1314,7 @@ static void test_host_reaps_everything(void **state)
     assert_int_equal(child_run(host_reaps_everything, NULL), 0);
 }
 
-/* --- without resources ------------------------------------------------------------------------------ */
+/* --- without resources ------------------------------------------------------------ */
 
 static int without_descriptors(void *arg)
 {

@@ -14,7 +14,7 @@
 
 #define SOON scaled(5000)
 
-/* --- helpers -------------------------------------------------------------------------- */
+/* --- helpers ---------------------------------------------------------------------- */
 
 static int return_number(void *arg)
 {
@@ -39,7 +39,8 @@ static int compute_until_killed(void *arg)
     return 0;
 }
 
-static mp_process *make(mp_target_fn *target, void *arg, const mp_process_options *options)
+static mp_process *make(mp_target_fn *target, void *arg,
+                        const mp_process_options *options)
 {
     mp_process *p;
     assert_int_equal(mp_process_new(&p, target, arg, options), 0);
@@ -70,7 +71,7 @@ static int run(mp_target_fn *target, void *arg)
     return code;
 }
 
-/* --- life ------------------------------------------------------------------------------ */
+/* --- life ------------------------------------------------------------------------- */
 
 static void test_life_of_a_process(void **state)
 {
@@ -144,8 +145,8 @@ static void test_exit_codes(void **state)
 static void test_deaths_by_signal(void **state)
 {
     (void)state;
-    static const int signals[] = {SIGKILL, SIGTERM, SIGINT, SIGHUP, SIGSEGV, SIGBUS, SIGFPE,
-                                  SIGUSR1, SIGABRT};
+    static const int signals[] = {SIGKILL, SIGTERM, SIGINT,  SIGHUP, SIGSEGV,
+                                  SIGBUS,  SIGFPE,  SIGUSR1, SIGABRT};
 
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
         int number = signals[i];
@@ -206,7 +207,7 @@ static void test_join_times_out(void **state)
     mp_process_free(p);
 }
 
-/* --- bad input ------------------------------------------------------------------------- */
+/* --- bad input -------------------------------------------------------------------- */
 
 static void test_bad_input(void **state)
 {
@@ -218,9 +219,10 @@ static void test_bad_input(void **state)
     assert_int_equal(mp_process_new(NULL, return_number, NULL, NULL), EINVAL);
     assert_int_equal(mp_process_new_of(NULL, NULL, NULL, NULL), EINVAL);
     assert_int_equal(mp_process_new_of(&p, NULL, NULL, NULL), EINVAL);
-    assert_int_equal(mp_process_new_of(&p, &(mp_process_class){.name = "X"}, NULL, NULL),
+    assert_int_equal(
+        mp_process_new_of(&p, &(mp_process_class){.name = "X"}, NULL, NULL), EINVAL);
+    assert_int_equal(mp_process_new(&p, NULL, NULL, MP_PROCESS_OPTIONS(.daemon = 9)),
                      EINVAL);
-    assert_int_equal(mp_process_new(&p, NULL, NULL, MP_PROCESS_OPTIONS(.daemon = 9)), EINVAL);
     assert_int_equal(mp_process_new(&p, NULL, NULL, MP_PROCESS_OPTIONS(.daemon = -1)),
                      EINVAL);
     assert_int_equal(mp_process_new(&p, NULL, NULL, MP_PROCESS_OPTIONS(.reserved = 1)),
@@ -278,7 +280,7 @@ static void test_closed(void **state)
     mp_process_free(p);
 }
 
-/* --- names and daemons ------------------------------------------------------------------ */
+/* --- names and daemons ------------------------------------------------------------ */
 
 static int check_names_in_child(void *arg)
 {
@@ -313,7 +315,8 @@ static void test_names(void **state)
     mp_process_free(second);
 
     char name[64] = "given";
-    mp_process *p = make(check_names_in_child, "given", MP_PROCESS_OPTIONS(.name = name));
+    mp_process *p =
+        make(check_names_in_child, "given", MP_PROCESS_OPTIONS(.name = name));
     strcpy(name, "gone");
     assert_string_equal(mp_process_name(p), "given");
     assert_int_equal(mp_process_start(p), 0);
@@ -359,7 +362,7 @@ static void test_daemon_flag(void **state)
     }
 }
 
-/* --- classes ---------------------------------------------------------------------------- */
+/* --- classes ---------------------------------------------------------------------- */
 
 struct counter {
     int from, to;
@@ -382,9 +385,10 @@ static void count_release(void *data)
 static void test_class(void **state)
 {
     (void)state;
-    static const mp_process_class counting = {
-        .name = "Counter", .data_size = sizeof(struct counter), .run = count_up,
-        .release = count_release};
+    static const mp_process_class counting = {.name = "Counter",
+                                              .data_size = sizeof(struct counter),
+                                              .run = count_up,
+                                              .release = count_release};
     int released = 0;
     struct counter data = {3, 10, &released};
     mp_process *p;
@@ -431,7 +435,7 @@ static void test_class_of_absurd_size(void **state)
     assert_null(p);
 }
 
-/* --- this one, the parent, the children --------------------------------------------------- */
+/* --- this one, the parent, the children ------------------------------------------- */
 
 static int look_at_parent(void *arg)
 {
@@ -624,7 +628,7 @@ static void test_children_are_each_ones_own(void **state)
     mp_process_free(p);
 }
 
-/* --- sentinel ----------------------------------------------------------------------------- */
+/* --- sentinel --------------------------------------------------------------------- */
 
 static int leave_grandchild(void *arg)
 {
@@ -678,7 +682,7 @@ static void test_sentinel_with_grandchildren(void **state)
     assert_true(reap_all(5000));
 }
 
-/* --- what a child is like ------------------------------------------------------------------ */
+/* --- what a child is like --------------------------------------------------------- */
 
 static void on_exit_of_host(void)
 {
@@ -817,7 +821,8 @@ static void test_children_inherit_no_descriptors(void **state)
     mp_pool *pool;
 
     for (int i = 0; i < 3; i++) {
-        p[i] = make(sleep_until_killed, NULL, MP_PROCESS_OPTIONS(.daemon = MP_DAEMON_YES));
+        p[i] =
+            make(sleep_until_killed, NULL, MP_PROCESS_OPTIONS(.daemon = MP_DAEMON_YES));
         assert_int_equal(mp_process_start(p[i]), 0);
         assert_int_equal(mp_process_sentinel(p[i], &fd), 0);
     }
@@ -831,7 +836,7 @@ static void test_children_inherit_no_descriptors(void **state)
     }
 }
 
-/* --- daemons ------------------------------------------------------------------------------- */
+/* --- daemons ---------------------------------------------------------------------- */
 
 struct family {
     _Atomic int born;
@@ -851,7 +856,8 @@ static int daemon_body(void *arg)
 static void start_daemons(struct family **family, int count)
 {
     for (int i = 0; i < count; i++) {
-        mp_process *p = make(daemon_body, family, MP_PROCESS_OPTIONS(.daemon = MP_DAEMON_YES));
+        mp_process *p =
+            make(daemon_body, family, MP_PROCESS_OPTIONS(.daemon = MP_DAEMON_YES));
         assert_int_equal(mp_process_start(p), 0);
         while ((*family)->born <= i)
             usleep(200);
@@ -920,7 +926,8 @@ static int middle_of_tree(void *arg)
 
 static int root_of_tree(void *arg)
 {
-    mp_process *p = make(middle_of_tree, arg, MP_PROCESS_OPTIONS(.daemon = MP_DAEMON_YES));
+    mp_process *p =
+        make(middle_of_tree, arg, MP_PROCESS_OPTIONS(.daemon = MP_DAEMON_YES));
     assert_int_equal(mp_process_start(p), 0);
     return sleep_until_killed(NULL);
 }
@@ -1013,7 +1020,7 @@ static void test_others_are_joined_at_exit(void **state)
     shared_page_free(slow.done, sizeof(int));
 }
 
-/* --- hosts that have their own ideas -------------------------------------------------------- */
+/* --- hosts that have their own ideas ---------------------------------------------- */
 
 static int host_ignores_sigchld(void *arg)
 {
@@ -1100,7 +1107,7 @@ static void test_hosts_own_children(void **state)
         assert_int_equal(child_wait(pids[i], 5000), i + 1);
 }
 
-/* --- without resources ------------------------------------------------------------------------ */
+/* --- without resources ------------------------------------------------------------ */
 
 static int without_descriptors(void *arg)
 {
@@ -1116,8 +1123,8 @@ static int without_descriptors(void *arg)
 
     none = limit;
     none.rlim_cur = 0;
-    mp_process *p = make(sleep_until_killed, NULL,
-                         MP_PROCESS_OPTIONS(.daemon = MP_DAEMON_YES));
+    mp_process *p =
+        make(sleep_until_killed, NULL, MP_PROCESS_OPTIONS(.daemon = MP_DAEMON_YES));
     setrlimit(RLIMIT_NOFILE, &none);
     int err = mp_process_start(p);
     assert_true(err == EMFILE || err == 0);
@@ -1185,8 +1192,8 @@ static int without_standard_descriptors(void *arg)
     close(0);
     close(1);
     close(2);
-    mp_process *p = make(sleep_until_killed, NULL,
-                         MP_PROCESS_OPTIONS(.daemon = MP_DAEMON_YES));
+    mp_process *p =
+        make(sleep_until_killed, NULL, MP_PROCESS_OPTIONS(.daemon = MP_DAEMON_YES));
     if (mp_process_start(p) != 0 || mp_process_sentinel(p, &fd) != 0)
         return 1;
     for (int i = 0; i < 3; i++)
@@ -1206,7 +1213,7 @@ static void test_standard_descriptors_closed(void **state)
     assert_int_equal(child_run(without_standard_descriptors, NULL), 0);
 }
 
-/* --- many, and from threads -------------------------------------------------------------------- */
+/* --- many, and from threads ------------------------------------------------------- */
 
 static void test_many_at_once(void **state)
 {
@@ -1230,7 +1237,8 @@ static void *start_and_join(void *arg)
     for (int i = 0; i < 50; i++) {
         mp_process *p;
         int code;
-        if (mp_process_new(&p, return_number, arg, NULL) != 0 || mp_process_start(p) != 0)
+        if (mp_process_new(&p, return_number, arg, NULL) != 0 ||
+            mp_process_start(p) != 0)
             return arg;
         if (mp_process_join(p, SOON) != 0 || mp_process_exitcode(p, &code) != 0)
             return arg;
@@ -1250,7 +1258,8 @@ static void test_threads_start_processes(void **state)
     leak_ignore_maps();
     for (int i = 0; i < 4; i++) {
         numbers[i] = 10 + i;
-        assert_int_equal(pthread_create(&threads[i], NULL, start_and_join, &numbers[i]), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, start_and_join, &numbers[i]),
+                         0);
     }
     for (int i = 0; i < 4; i++) {
         void *failed;

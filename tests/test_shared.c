@@ -20,9 +20,9 @@ static size_t used(void)
 static void test_blocks_are_zeroed_and_aligned(void **state)
 {
     (void)state;
-    static const size_t sizes[] = {0,     1,     63,    64,        65,       1000,
-                                   4096,  16383, 16384, 16385,     65535,    65536,
-                                   65537, 1 << 20, (1 << 20) + 1, 5000000};
+    static const size_t sizes[] = {
+        0,     1,     63,    64,    65,    1000,    4096,          16383,
+        16384, 16385, 65535, 65536, 65537, 1 << 20, (1 << 20) + 1, 5000000};
 
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         size_t size = sizes[i] ? sizes[i] : 1;
@@ -30,7 +30,7 @@ static void test_blocks_are_zeroed_and_aligned(void **state)
             unsigned char *block = mp_shared_alloc(sizes[i]);
             assert_non_null(block);
             assert_int_equal((uintptr_t)block % (size > 16384 ? 65536 : 64), 0);
-            for (size_t at = 0; at < size; at += size > 4096 ? 997 : 1)
+            for (size_t at = 0; at<size; at += size> 4096 ? 997 : 1)
                 assert_int_equal(block[at], 0);
             assert_int_equal(block[size - 1], 0);
             assert_true(mp_shared_contains(block));
@@ -113,7 +113,7 @@ static void test_absurd_sizes(void **state)
     assert_int_equal(mp_shared_stat(NULL), EINVAL);
 }
 
-/* --- other processes ---------------------------------------------------------------- */
+/* --- other processes -------------------------------------------------------------- */
 
 static int increment(void *arg)
 {
@@ -195,7 +195,7 @@ static void test_block_outlives_the_killed(void **state)
     mp_shared_free(box);
 }
 
-/* --- many at once ------------------------------------------------------------------- */
+/* --- many at once ----------------------------------------------------------------- */
 
 static int churn(void *arg)
 {
@@ -256,7 +256,8 @@ static void test_threads_at_once(void **state)
     leak_ignore_maps();
     for (unsigned i = 0; i < 3; i++) {
         numbers[i] = i;
-        assert_int_equal(pthread_create(&threads[i], NULL, churn_in_thread, &numbers[i]), 0);
+        assert_int_equal(
+            pthread_create(&threads[i], NULL, churn_in_thread, &numbers[i]), 0);
     }
     for (int i = 0; i < 3; i++) {
         void *result;
@@ -265,7 +266,7 @@ static void test_threads_at_once(void **state)
     }
 }
 
-/* --- a small arena, and none -------------------------------------------------------- */
+/* --- a small arena, and none ------------------------------------------------------ */
 
 /* Programs of their own: the arena is reserved once for a family. */
 static int run_self(void *arg)
@@ -294,7 +295,8 @@ static int fill_arena(void)
     mp_shared_statistics stat;
     size_t count = 0, empty;
 
-    if (mp_shared_stat(&stat) != 0 || stat.reserved > (8u << 20) || stat.reserved < (1u << 20))
+    if (mp_shared_stat(&stat) != 0 || stat.reserved > (8u << 20) ||
+        stat.reserved < (1u << 20))
         return 2;
     empty = stat.used;
     while (count < MOST && (blocks[count] = mp_shared_alloc(1000)) != NULL)
@@ -302,7 +304,8 @@ static int fill_arena(void)
     if (count < 1000 || count == MOST || mp_shared_alloc(100000))
         return 3;
 
-    /* Full is a state, not an end: what needs the arena says so, and works again later. */
+    /* Full is a state, not an end: what needs the arena says so, and works again later.
+     */
     mp_lock *lock;
     mp_pool *pool;
     int err = mp_lock_new(&lock, NULL);
@@ -390,8 +393,8 @@ static int print_size(void)
 static void test_size_from_the_environment(void **state)
 {
     (void)state;
-    static const char *const sizes[] = {"32M", "32768K", "33554432", "nonsense", "-1", "",
-                                        "99999999999999999999G"};
+    static const char *const sizes[] = {
+        "32M", "32768K", "33554432", "nonsense", "-1", "", "99999999999999999999G"};
 
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         assert_int_equal(child_run(with_size, (void *)(uintptr_t)sizes[i]), 0);
@@ -400,12 +403,18 @@ static void test_size_from_the_environment(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest shared[] = {
-        TEST(test_blocks_are_zeroed_and_aligned), TEST(test_blocks_do_not_overlap),
-        TEST(test_what_is_no_block_is_ignored),   TEST(test_contains),
-        TEST(test_absurd_sizes),                  TEST(test_all_see_the_same),
-        TEST(test_child_allocates_parent_frees),  TEST(test_block_outlives_the_killed),
-        TEST(test_processes_at_once),             TEST(test_threads_at_once),
-        TEST(test_full_arena),                    TEST(test_little_address_space),
+        TEST(test_blocks_are_zeroed_and_aligned),
+        TEST(test_blocks_do_not_overlap),
+        TEST(test_what_is_no_block_is_ignored),
+        TEST(test_contains),
+        TEST(test_absurd_sizes),
+        TEST(test_all_see_the_same),
+        TEST(test_child_allocates_parent_frees),
+        TEST(test_block_outlives_the_killed),
+        TEST(test_processes_at_once),
+        TEST(test_threads_at_once),
+        TEST(test_full_arena),
+        TEST(test_little_address_space),
         TEST(test_size_from_the_environment),
     };
 

@@ -19,7 +19,8 @@
 /* Steps that a case with a limit may take in all, or it would take minutes. */
 #define STEPS_BUDGET 400000u
 
-/* The length of an operation that waits for others differs: runs in a row that end it. */
+/* The length of an operation that waits for others differs: runs in a row that end it.
+ */
 #define ENDS_NEEDED 3
 
 static void on_tick(int signal_number)
@@ -27,7 +28,8 @@ static void on_tick(int signal_number)
     (void)signal_number;
 }
 
-/* waitpid has no timeout: a timer that goes on ticking interrupts it sooner or later. */
+/* waitpid has no timeout: a timer that goes on ticking interrupts it sooner or later.
+ */
 static void set_ticking(bool on)
 {
     static pid_t ticking; /* in which process; a child has no timer */
@@ -86,7 +88,8 @@ enum stepkill_stop stepkill_wait(pid_t pid, int timeout_ms)
 
 /*
  * Tracer and tracee run in turn: on one processor a step takes a fifth of the time that
- * it takes on two.  Only these two; those whom the victim works with stay where they are.
+ * it takes on two.  Only these two; those whom the victim works with stay where they
+ * are.
  */
 static cpu_set_t everywhere;
 static bool together;
@@ -97,7 +100,8 @@ static void move_together(pid_t pid)
     int cpu = sched_getcpu();
 
     set_ticking(true);
-    if (cpu < 0 || together || sched_getaffinity(0, sizeof everywhere, &everywhere) != 0)
+    if (cpu < 0 || together ||
+        sched_getaffinity(0, sizeof everywhere, &everywhere) != 0)
         return;
     CPU_ZERO(&here);
     CPU_SET((size_t)cpu, &here);
@@ -182,7 +186,8 @@ static void kill_victim(const struct stepkill_case *c, pid_t pid)
 
     kill(pid, SIGKILL);
     /* Its pid must not be reused before those who bury it have done so. */
-    while (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT | __WALL) < 0 && errno == EINTR)
+    while (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT | __WALL) < 0 &&
+           errno == EINTR)
         continue;
     if (c->died)
         c->died(c->arg, pid);
@@ -190,7 +195,8 @@ static void kill_victim(const struct stepkill_case *c, pid_t pid)
         continue;
 }
 
-/* One step; one that blocks is unblocked, but for the last one: its kill is in the call. */
+/* One step; one that blocks is unblocked, but for the last one: its kill is in the
+ * call. */
 static enum stepkill_stop step_once(const struct stepkill_case *c, pid_t pid, bool last,
                                     bool *unblocked)
 {
@@ -275,12 +281,14 @@ static unsigned measure(const struct stepkill_case *c)
     return reached;
 }
 
-/* From point to point, so that neither their number nor all their steps are too many. */
+/* From point to point, so that neither their number nor all their steps are too many.
+ */
 static unsigned stride_for(const struct stepkill_case *c, unsigned length)
 {
     if (!c->limit)
         return 1;
-    unsigned by_steps = (unsigned)((unsigned long)length * length / 2 / STEPS_BUDGET) + 1;
+    unsigned by_steps =
+        (unsigned)((unsigned long)length * length / 2 / STEPS_BUDGET) + 1;
     unsigned by_points = length / c->limit + 1;
     return by_steps > by_points ? by_steps : by_points;
 }

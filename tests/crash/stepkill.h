@@ -24,15 +24,16 @@ enum { STEPKILL_RIGHT = 0, STEPKILL_WRONG = 1 };
 struct stepkill_case {
     const char *name;
     void *arg;
-    void (*prepare)(void *arg);           /* in the tracer, before each victim; or NULL */
-    void (*victim)(void *arg);            /* calls stepkill_begin and stepkill_end */
+    void (*prepare)(void *arg); /* in the tracer, before each victim; or NULL */
+    void (*victim)(void *arg);  /* calls stepkill_begin and stepkill_end */
     void (*paused)(void *arg, pid_t pid); /* in the tracer, victim at begin; or NULL */
     void (*unblock)(void *arg);           /* in the tracer, once; or NULL */
-    void (*died)(void *arg, pid_t pid);   /* in the tracer, while it is a zombie; or NULL */
-    int (*check)(void *arg);              /* in a child of the tracer */
-    void (*clean)(void *arg);             /* in the tracer, after each check; or NULL */
-    int check_ms;                         /* stuck if the check takes longer */
-    unsigned limit;                       /* points at most, spread evenly; 0: all */
+    void (*died)(void *arg,
+                 pid_t pid);  /* in the tracer, while it is a zombie; or NULL */
+    int (*check)(void *arg);  /* in a child of the tracer */
+    void (*clean)(void *arg); /* in the tracer, after each check; or NULL */
+    int check_ms;             /* stuck if the check takes longer */
+    unsigned limit;           /* points at most, spread evenly; 0: all */
 };
 
 struct stepkill_counts {
@@ -53,7 +54,8 @@ struct stepkill_counts stepkill_run(const struct stepkill_case *c);
 unsigned stepkill_limit(unsigned ordinary);
 
 /* In the victim: where the operation starts and ends.  On a processor on which a break
-   point is no single instruction, some instructions of the C library are stepped too. */
+   point is no single instruction, some instructions of the C library are stepped too.
+ */
 static inline void stepkill_trap(void);
 
 #include <signal.h>
@@ -68,7 +70,7 @@ static inline void stepkill_trap(void)
 }
 
 #define stepkill_begin() stepkill_trap()
-#define stepkill_end() stepkill_trap()
+#define stepkill_end()   stepkill_trap()
 
 /* For those who trace a process that they did not start through stepkill_run. */
 enum stepkill_stop { STEP_DONE, STEP_MARK, STEP_BLOCKED, STEP_ENDED };

@@ -43,9 +43,9 @@ static void pool_cycle(int number)
     int result = 0;
 
     assert_int_equal(mp_pool_new(&pool, MP_POOL_OPTIONS(.processes = 2)), 0);
-    assert_int_equal(mp_pool_apply(pool, task, &number, sizeof number, &result,
-                                   sizeof result, NULL),
-                     0);
+    assert_int_equal(
+        mp_pool_apply(pool, task, &number, sizeof number, &result, sizeof result, NULL),
+        0);
     assert_int_equal(result, number + 1);
     mp_pool_free(pool);
 }
@@ -87,7 +87,7 @@ int main(int argc, char **argv)
         TEST(test_locks_and_blocks),
     };
 
-    cycles = argc > 1                            ? strtoul(argv[1], NULL, 10)
+    cycles = argc > 1                           ? strtoul(argv[1], NULL, 10)
              : env_number("MP_TEST_NIGHTLY", 0) ? 10000
                                                 : 1000;
     return TEST_MAIN(all);

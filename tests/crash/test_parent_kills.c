@@ -81,14 +81,21 @@ static bool nobody_left(void *arg)
     return reap_all(0);
 }
 
-static void tell_who_is_left(unsigned long round)
+/* Late is a failure as well, but another one than never. */
+static void tell_who_is_left(unsigned long round, int stage, pid_t parent)
 {
     pid_t left[32];
     size_t count = descendants(getpid(), left, 32);
 
     for (size_t i = 0; i < count; i++)
-        fprintf(stderr, "round %lu: process %d is left, state %c\n", round, (int)left[i],
+        fprintf(stderr, "round %lu, stage %d: %s %d is left, state %c\n", round, stage,
+                left[i] == parent ? "the parent" : "process", (int)left[i],
                 process_state(left[i]));
+    int64_t start = now_ms();
+    if (eventually(nobody_left, NULL, 3000))
+        fprintf(stderr, "they were gone %d ms later\n", (int)(now_ms() - start));
+    else
+        fprintf(stderr, "they did not go at all\n");
     survivors(left, count, 0);
     reap_all(2000);
 }
@@ -110,7 +117,7 @@ static void test_parent_is_killed(void **state)
         kill(pid, SIGKILL);
         if (eventually(nobody_left, NULL, GONE_MS))
             continue;
-        tell_who_is_left(round);
+        tell_who_is_left(round, stage, pid);
         failures++;
     }
     assert_int_equal(failures, 0);
@@ -120,7 +127,7 @@ int main(int argc, char **argv)
 {
     static const struct CMUnitTest parent_kills[] = {TEST(test_parent_is_killed)};
 
-    kills_wanted = argc > 1                            ? strtoul(argv[1], NULL, 10)
+    kills_wanted = argc > 1                           ? strtoul(argv[1], NULL, 10)
                    : env_number("MP_TEST_NIGHTLY", 0) ? 1000
                                                       : 100;
     seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 19991231;

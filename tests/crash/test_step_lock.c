@@ -22,14 +22,14 @@
 /* Outside libmp, so that a bug in it cannot hide here. */
 struct ledger {
     pid_t helper, holder;
-    _Atomic int inside;         /* processes that believe they hold the lock */
-    _Atomic int helper_got;     /* what the waiter's acquire returned, and GOT */
-    _Atomic int may_release;    /* the holder may let go */
+    _Atomic int inside;      /* processes that believe they hold the lock */
+    _Atomic int helper_got;  /* what the waiter's acquire returned, and GOT */
+    _Atomic int may_release; /* the holder may let go */
     _Atomic int holder_holds;
-    _Atomic int deaths_told;    /* EOWNERDEAD returned since the kill */
-    _Atomic int seen_told;      /* by any point so far, */
-    _Atomic int seen_untold;    /* for what happens in order of the points */
-    _Atomic int finished;       /* the victim got through */
+    _Atomic int deaths_told; /* EOWNERDEAD returned since the kill */
+    _Atomic int seen_told;   /* by any point so far, */
+    _Atomic int seen_untold; /* for what happens in order of the points */
+    _Atomic int finished;    /* the victim got through */
 };
 
 #define GOT 1000
@@ -157,7 +157,7 @@ static void start_waiter(void *arg, pid_t victim)
         abort();
 }
 
-/* --- acquire ------------------------------------------------------------------------ */
+/* --- acquire ---------------------------------------------------------------------- */
 
 static void acquire_victim(void *arg)
 {
@@ -224,9 +224,14 @@ static void test_acquire_free(void **state)
 {
     (void)state;
     struct lock_case how = {.joined = true, .bury = true, .ordered = true};
-    struct stepkill_case c = {
-        .name = "acquire, free", .arg = &how, .prepare = prepare, .victim = acquire_victim,
-        .died = died, .check = check, .clean = clean, .check_ms = CHECK_MS};
+    struct stepkill_case c = {.name = "acquire, free",
+                              .arg = &how,
+                              .prepare = prepare,
+                              .victim = acquire_victim,
+                              .died = died,
+                              .check = check,
+                              .clean = clean,
+                              .check_ms = CHECK_MS};
     expect_no_failure(&c);
     assert_true(ledger->seen_told && ledger->seen_untold);
 
@@ -277,7 +282,7 @@ static void test_acquire_contended(void **state)
     expect_no_failure(&c);
 }
 
-/* --- release ------------------------------------------------------------------------ */
+/* --- release ---------------------------------------------------------------------- */
 
 static void release_victim(void *arg)
 {
@@ -295,9 +300,14 @@ static void test_release(void **state)
 {
     (void)state;
     struct lock_case how = {.bury = true, .releases = true, .ordered = true};
-    struct stepkill_case c = {
-        .name = "release", .arg = &how, .prepare = prepare, .victim = release_victim,
-        .died = died, .check = check, .clean = clean, .check_ms = CHECK_MS};
+    struct stepkill_case c = {.name = "release",
+                              .arg = &how,
+                              .prepare = prepare,
+                              .victim = release_victim,
+                              .died = died,
+                              .check = check,
+                              .clean = clean,
+                              .check_ms = CHECK_MS};
     expect_no_failure(&c);
     assert_true(ledger->seen_told && ledger->seen_untold);
     how.bury = false;
@@ -324,7 +334,7 @@ static void test_release_with_sleeper(void **state)
     expect_no_failure(&c);
 }
 
-/* --- a holder that is stopped is alive ---------------------------------------------- */
+/* --- a holder that is stopped is alive -------------------------------------------- */
 
 static void test_stopped_holder_keeps_lock(void **state)
 {
@@ -343,8 +353,8 @@ static void test_stopped_holder_keeps_lock(void **state)
 int main(void)
 {
     static const struct CMUnitTest step_lock[] = {
-        TEST(test_acquire_free),      TEST(test_first_acquire),
-        TEST(test_acquire_contended), TEST(test_release),
+        TEST(test_acquire_free),         TEST(test_first_acquire),
+        TEST(test_acquire_contended),    TEST(test_release),
         TEST(test_release_with_sleeper), TEST(test_stopped_holder_keeps_lock),
     };
 

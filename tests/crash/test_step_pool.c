@@ -60,7 +60,8 @@ static bool victim_is_held(void *arg)
     return ledger->held;
 }
 
-/* Let go, step, kill.  Returns the steps done; `*over` once two more tasks were taken. */
+/* Let go, step, kill.  Returns the steps done; `*over` once two more tasks were taken.
+ */
 static unsigned step_and_kill(pid_t pid, unsigned steps, bool *over)
 {
     unsigned done = 0;
@@ -115,11 +116,11 @@ static unsigned kill_worker_at(mp_pool *pool, unsigned steps, bool *over)
         items[i] = i;
         errors[i] = -1;
     }
-    assert_int_equal(mp_pool_map_async(pool, held_task, items, ITEMS, sizeof *items, results,
-                                       sizeof *results,
-                                       MP_MAP_OPTIONS(.chunk_size = 1, .errors = errors),
-                                       &result),
-                     0);
+    assert_int_equal(
+        mp_pool_map_async(pool, held_task, items, ITEMS, sizeof *items, results,
+                          sizeof *results,
+                          MP_MAP_OPTIONS(.chunk_size = 1, .errors = errors), &result),
+        0);
     assert_true(eventually(victim_is_held, NULL, 5000));
     pid_t victim = ledger->victim;
     assert_true(stepkill_seize(victim));
@@ -144,11 +145,12 @@ static void test_worker(void **state)
     unsigned stride = limit ? length / limit + 1 : 1;
     for (unsigned steps = 0; steps < length + stride; steps += stride, points++)
         kill_worker_at(pool, steps, &over);
-    fprintf(stderr, "worker: return, report, take   %5u steps, %5u points\n", length, points);
+    fprintf(stderr, "worker: return, report, take   %5u steps, %5u points\n", length,
+            points);
     mp_pool_free(pool);
 }
 
-/* --- a client is killed while it submits ------------------------------------------- */
+/* --- a client is killed while it submits ------------------------------------------ */
 
 static struct {
     pid_t pids[32];
@@ -208,10 +210,15 @@ static void test_client(void **state)
 {
     (void)state;
     leak_ignore_arena();
-    struct stepkill_counts counts = stepkill_run(&(struct stepkill_case){
-        .name = "client: apply_async", .prepare = prepare_submit, .victim = submit_victim,
-        .paused = note_family, .check = check_submit, .clean = count_survivors,
-        .check_ms = 2000, .limit = stepkill_limit(60)});
+    struct stepkill_counts counts =
+        stepkill_run(&(struct stepkill_case){.name = "client: apply_async",
+                                             .prepare = prepare_submit,
+                                             .victim = submit_victim,
+                                             .paused = note_family,
+                                             .check = check_submit,
+                                             .clean = count_survivors,
+                                             .check_ms = 2000,
+                                             .limit = stepkill_limit(60)});
     assert_true(counts.points > 10);
     assert_true(family.count >= 3);
     assert_int_equal(counts.stuck, 0);

@@ -14,7 +14,7 @@
 #include "shm/member.h"
 #include "stepkill.h"
 
-#define GONE_MS 500
+#define GONE_MS  500
 #define CHILDREN 16
 
 struct ledger {
@@ -47,7 +47,8 @@ static void start_victim(void *arg)
     (void)arg;
     mp_process *p;
 
-    if (mp_process_new(&p, compute, NULL, MP_PROCESS_OPTIONS(.daemon = MP_DAEMON_YES)) != 0)
+    if (mp_process_new(&p, compute, NULL,
+                       MP_PROCESS_OPTIONS(.daemon = MP_DAEMON_YES)) != 0)
         abort();
     stepkill_begin();
     if (mp_process_start(p) != 0)
@@ -64,7 +65,8 @@ static void died(void *arg, pid_t pid)
         mp__member_bury(member);
 }
 
-/* Orphans become children of the tracer, which is a subreaper: ask it, not the check. */
+/* Orphans become children of the tracer, which is a subreaper: ask it, not the check.
+ */
 static unsigned survivors_seen;
 
 static bool nobody_left(void *arg)
@@ -94,7 +96,8 @@ static int check(void *arg)
 
     if (mp_process_new(&p, NULL, NULL, NULL) != 0 || mp_process_start(p) != 0)
         return STEPKILL_WRONG;
-    if (mp_process_join(p, 1500) != 0 || mp_process_exitcode(p, &code) != 0 || code != 0)
+    if (mp_process_join(p, 1500) != 0 || mp_process_exitcode(p, &code) != 0 ||
+        code != 0)
         return STEPKILL_WRONG;
     mp_process_free(p);
     return STEPKILL_RIGHT;
@@ -104,10 +107,15 @@ static void test_start_daemon(void **state)
 {
     (void)state;
     leak_ignore_arena();
-    struct stepkill_counts counts = stepkill_run(&(struct stepkill_case){
-        .name = "start a daemon", .prepare = prepare, .victim = start_victim, .died = died,
-        .check = check, .clean = count_orphans, .check_ms = 3000,
-        .limit = stepkill_limit(250)});
+    struct stepkill_counts counts =
+        stepkill_run(&(struct stepkill_case){.name = "start a daemon",
+                                             .prepare = prepare,
+                                             .victim = start_victim,
+                                             .died = died,
+                                             .check = check,
+                                             .clean = count_orphans,
+                                             .check_ms = 3000,
+                                             .limit = stepkill_limit(250)});
     assert_true(counts.points > 10);
     assert_int_equal(counts.stuck, 0);
     assert_int_equal(counts.wrong, 0);

@@ -41,7 +41,7 @@ static void reset(void *arg)
     sem_init(&page->sem, 1, 1);
 }
 
-/* --- a bare semaphore used as a lock ----------------------------------------------- */
+/* --- a bare semaphore used as a lock ---------------------------------------------- */
 
 static void sem_victim(void *arg)
 {
@@ -59,7 +59,7 @@ static int sem_check(void *arg)
     return STEPKILL_RIGHT;
 }
 
-/* --- a semaphore whose taker writes down its pid afterwards ------------------------ */
+/* --- a semaphore whose taker writes down its pid afterwards ----------------------- */
 
 static void noted_victim(void *arg)
 {
@@ -82,7 +82,7 @@ static void noted_died(void *arg, pid_t pid)
     }
 }
 
-/* --- a word that names its owner, taken by one compare-and-swap -------------------- */
+/* --- a word that names its owner, taken by one compare-and-swap ------------------- */
 
 static void word_acquire(void)
 {
@@ -98,7 +98,8 @@ static void word_acquire(void)
             continue;
         }
         uint32_t flagged = seen | SLEEPERS;
-        if (seen != flagged && !atomic_compare_exchange_strong(&page->owner, &seen, flagged))
+        if (seen != flagged &&
+            !atomic_compare_exchange_strong(&page->owner, &seen, flagged))
             continue;
         futex(&page->owner, FUTEX_WAIT, flagged);
     }
@@ -184,14 +185,17 @@ static void end_sleeper(void *arg)
     waitpid(page->sleeper, NULL, 0);
 }
 
-/* --- the tests --------------------------------------------------------------------- */
+/* --- the tests -------------------------------------------------------------------- */
 
 static void test_semaphore_is_caught(void **state)
 {
     (void)state;
-    struct stepkill_counts counts = stepkill_run(&(struct stepkill_case){
-        .name = "planted: sem_t as a lock", .prepare = reset, .victim = sem_victim,
-        .check = sem_check, .check_ms = 100});
+    struct stepkill_counts counts =
+        stepkill_run(&(struct stepkill_case){.name = "planted: sem_t as a lock",
+                                             .prepare = reset,
+                                             .victim = sem_victim,
+                                             .check = sem_check,
+                                             .check_ms = 100});
     assert_true(counts.points > 20);
     assert_true(counts.stuck > 0);
     assert_int_equal(counts.wrong, 0);
@@ -200,9 +204,13 @@ static void test_semaphore_is_caught(void **state)
 static void test_late_owner_is_caught(void **state)
 {
     (void)state;
-    struct stepkill_counts counts = stepkill_run(&(struct stepkill_case){
-        .name = "planted: owner stored late", .prepare = reset, .victim = noted_victim,
-        .died = noted_died, .check = sem_check, .check_ms = 100});
+    struct stepkill_counts counts =
+        stepkill_run(&(struct stepkill_case){.name = "planted: owner stored late",
+                                             .prepare = reset,
+                                             .victim = noted_victim,
+                                             .died = noted_died,
+                                             .check = sem_check,
+                                             .check_ms = 100});
     assert_true(counts.stuck > 0);
 }
 
@@ -210,10 +218,16 @@ static void test_missing_wake_is_caught(void **state)
 {
     (void)state;
     bool wake = false;
-    struct stepkill_counts counts = stepkill_run(&(struct stepkill_case){
-        .name = "planted: release without wake", .arg = &wake, .prepare = reset,
-        .victim = release_victim, .paused = start_sleeper, .died = word_died,
-        .check = sleeper_check, .clean = end_sleeper, .check_ms = 150});
+    struct stepkill_counts counts =
+        stepkill_run(&(struct stepkill_case){.name = "planted: release without wake",
+                                             .arg = &wake,
+                                             .prepare = reset,
+                                             .victim = release_victim,
+                                             .paused = start_sleeper,
+                                             .died = word_died,
+                                             .check = sleeper_check,
+                                             .clean = end_sleeper,
+                                             .check_ms = 150});
     assert_true(counts.stuck > 0);
 }
 
@@ -221,10 +235,16 @@ static void test_lost_wake_is_caught(void **state)
 {
     (void)state;
     bool wake = true;
-    struct stepkill_counts counts = stepkill_run(&(struct stepkill_case){
-        .name = "planted: death between store and wake", .arg = &wake, .prepare = reset,
-        .victim = release_victim, .paused = start_sleeper, .died = word_died,
-        .check = sleeper_check, .clean = end_sleeper, .check_ms = 150});
+    struct stepkill_counts counts = stepkill_run(
+        &(struct stepkill_case){.name = "planted: death between store and wake",
+                                .arg = &wake,
+                                .prepare = reset,
+                                .victim = release_victim,
+                                .paused = start_sleeper,
+                                .died = word_died,
+                                .check = sleeper_check,
+                                .clean = end_sleeper,
+                                .check_ms = 150});
     assert_true(counts.stuck > 0);
     assert_true(counts.stuck < counts.points);
 }
@@ -232,9 +252,13 @@ static void test_lost_wake_is_caught(void **state)
 static void test_owner_word_is_right(void **state)
 {
     (void)state;
-    struct stepkill_counts counts = stepkill_run(&(struct stepkill_case){
-        .name = "right: owner word", .prepare = reset, .victim = word_victim,
-        .died = word_died_and_broadcast, .check = word_check, .check_ms = 2000});
+    struct stepkill_counts counts =
+        stepkill_run(&(struct stepkill_case){.name = "right: owner word",
+                                             .prepare = reset,
+                                             .victim = word_victim,
+                                             .died = word_died_and_broadcast,
+                                             .check = word_check,
+                                             .check_ms = 2000});
     assert_true(counts.points > 10);
     assert_int_equal(counts.stuck, 0);
     assert_int_equal(counts.wrong, 0);
@@ -244,11 +268,16 @@ static void test_broadcast_after_death_is_right(void **state)
 {
     (void)state;
     bool wake = true;
-    struct stepkill_counts counts = stepkill_run(&(struct stepkill_case){
-        .name = "right: release with a broadcast", .arg = &wake, .prepare = reset,
-        .victim = release_victim, .paused = start_sleeper,
-        .died = word_died_and_broadcast, .check = sleeper_check, .clean = end_sleeper,
-        .check_ms = 2000});
+    struct stepkill_counts counts =
+        stepkill_run(&(struct stepkill_case){.name = "right: release with a broadcast",
+                                             .arg = &wake,
+                                             .prepare = reset,
+                                             .victim = release_victim,
+                                             .paused = start_sleeper,
+                                             .died = word_died_and_broadcast,
+                                             .check = sleeper_check,
+                                             .clean = end_sleeper,
+                                             .check_ms = 2000});
     assert_int_equal(counts.stuck, 0);
     assert_int_equal(counts.wrong, 0);
 }
@@ -279,8 +308,10 @@ static int count_check(void *arg)
 static void test_blocking_call_is_passed(void **state)
 {
     (void)state;
-    struct stepkill_case c = {.name = "harness: blocking call", .prepare = reset,
-                              .victim = blocking_victim, .check = count_check,
+    struct stepkill_case c = {.name = "harness: blocking call",
+                              .prepare = reset,
+                              .victim = blocking_victim,
+                              .check = count_check,
                               .check_ms = 2000};
     struct stepkill_counts blocked = stepkill_run(&c);
     c.unblock = unblock_victim;
@@ -292,9 +323,9 @@ static void test_blocking_call_is_passed(void **state)
 int main(void)
 {
     static const struct CMUnitTest stepkill[] = {
-        TEST(test_semaphore_is_caught),    TEST(test_late_owner_is_caught),
-        TEST(test_missing_wake_is_caught), TEST(test_lost_wake_is_caught),
-        TEST(test_owner_word_is_right),    TEST(test_broadcast_after_death_is_right),
+        TEST(test_semaphore_is_caught),     TEST(test_late_owner_is_caught),
+        TEST(test_missing_wake_is_caught),  TEST(test_lost_wake_is_caught),
+        TEST(test_owner_word_is_right),     TEST(test_broadcast_after_death_is_right),
         TEST(test_blocking_call_is_passed),
     };
 

@@ -14,9 +14,9 @@
 
 #include <mp/mp.h>
 
-#define ITEMS 400
+#define ITEMS   400
 #define WORKERS 4
-#define MAP_MS 20000
+#define MAP_MS  20000
 
 /* Workers write down their pids here, and each item how often it was begun. */
 struct ledger {
@@ -117,8 +117,8 @@ static int map_once(mp_pool *pool, const int *items)
         atomic_store(&ledger->started[i], 0);
     }
     assert_int_equal(mp_pool_map_async(pool, work, items, ITEMS, sizeof *items, results,
-                                       sizeof *results, MP_MAP_OPTIONS(.errors = errors),
-                                       &result),
+                                       sizeof *results,
+                                       MP_MAP_OPTIONS(.errors = errors), &result),
                      0);
     assert_int_equal(mp_async_result_wait(result, scaled(MAP_MS)), 0);
     int err = mp_async_result_get(result, NULL, 0, MP_NOWAIT);
@@ -168,7 +168,7 @@ int main(int argc, char **argv)
 {
     static const struct CMUnitTest worker_kills[] = {TEST(test_maps_under_fire)};
 
-    kills_wanted = argc > 1                            ? strtoul(argv[1], NULL, 10)
+    kills_wanted = argc > 1                           ? strtoul(argv[1], NULL, 10)
                    : env_number("MP_TEST_NIGHTLY", 0) ? 10000
                                                       : 1000;
     seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 20240229;

@@ -93,7 +93,8 @@ int child_run(child_body *body, void *arg)
 
 void *shared_page(size_t size)
 {
-    void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *page =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED)
         abort();
     return page;
@@ -167,7 +168,8 @@ static bool is_gone(pid_t pid)
     if (waitpid(pid, NULL, WNOHANG) == pid)
         return true;
     char state = process_state(pid);
-    /* A zombie runs no more; it waits for a parent that is another's to be blamed for. */
+    /* A zombie runs no more; it waits for a parent that is another's to be blamed for.
+     */
     return state == 0 || state == 'Z' || state == 'X';
 }
 

@@ -45,7 +45,8 @@ bool eventually(bool (*holds)(void *arg), void *arg, int timeout_ms);
 void *shared_page(size_t size);
 void shared_page_free(void *page, size_t size);
 
-/* The state of a process as in /proc/<pid>/stat: 'R', 'S', 'Z', ... or 0 if it is gone. */
+/* The state of a process as in /proc/<pid>/stat: 'R', 'S', 'Z', ... or 0 if it is gone.
+ */
 char process_state(pid_t pid);
 
 /* Wait until the process sleeps in the kernel: false if it does not in time. */

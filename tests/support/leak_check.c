@@ -15,8 +15,8 @@
 
 #include "child_guard.h"
 
-#define FDS 1024
-#define TARGET 64
+#define FDS     1024
+#define TARGET  64
 #define SIGNALS 64
 
 /* glibc sets it at the first sigaction and does not hide it. */
@@ -119,7 +119,8 @@ static int compare_signals(void)
     int found = 0;
 
     for (int i = 1; i < SIGNALS; i++) {
-        if (before.handlers[i] != after.handlers[i] || before.flags[i] != after.flags[i]) {
+        if (before.handlers[i] != after.handlers[i] ||
+            before.flags[i] != after.flags[i]) {
             fprintf(stderr, "left behind: another action for signal %d\n", i);
             found++;
         }
@@ -213,7 +214,8 @@ void leak_begin(void)
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     /* Line buffers and the like are made at the first use. */
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (mp_process_new(&p, NULL, NULL, MP_PROCESS_OPTIONS(.daemon = MP_DAEMON_YES)) == 0) {
+    if (mp_process_new(&p, NULL, NULL, MP_PROCESS_OPTIONS(.daemon = MP_DAEMON_YES)) ==
+        0) {
         if (mp_process_start(p) == 0)
             mp_process_join(p, MP_FOREVER);
         mp_process_free(p);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test.h - what every test program includes: cmocka, the guard, the checks after tests. */
+/* test.h - what every test program includes: cmocka, the guard, the checks after tests.
+ */
 #ifndef TEST_TEST_H
 #define TEST_TEST_H
 
@@ -19,15 +20,16 @@
 #include "child_guard.h"
 #include "leak_check.h"
 
-#define TEST(function) \
+#define TEST(function)                                                                 \
     cmocka_unit_test_setup_teardown(function, leak_setup, leak_teardown)
 
 /* Run an array of TEST()s as a program: its return value is main's. */
 #define TEST_MAIN(tests) test_main(#tests, tests, sizeof(tests) / sizeof *(tests))
 
-#define SKIPPED 77
+#define SKIPPED          77
 
-static inline int test_main(const char *name, const struct CMUnitTest *tests, size_t count)
+static inline int test_main(const char *name, const struct CMUnitTest *tests,
+                            size_t count)
 {
     leak_begin();
     return _cmocka_run_group_tests(name, tests, count, NULL, NULL);

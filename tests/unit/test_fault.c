@@ -101,7 +101,8 @@ static bool is_one_of(int err, const int *list)
  * Fail call 1, 2, ... of `operation` until it makes fewer calls than that.  It may also
  * succeed in spite of a failure, where it has another way.  `documented` ends with 0.
  */
-static void fail_in_turn(int (*operation)(void), const int *documented, bool from_then_on)
+static void fail_in_turn(int (*operation)(void), const int *documented,
+                         bool from_then_on)
 {
     /* In peace first: so that what is made once per process is there. */
     assert_int_equal(operation(), 0);
@@ -148,7 +149,8 @@ static int start_process(void)
 static int start_daemon(void)
 {
     mp_process *p;
-    int err = mp_process_new(&p, target, NULL, MP_PROCESS_OPTIONS(.daemon = MP_DAEMON_YES));
+    int err =
+        mp_process_new(&p, target, NULL, MP_PROCESS_OPTIONS(.daemon = MP_DAEMON_YES));
     return err ? err : finish(p, mp_process_start(p));
 }
 
@@ -156,7 +158,8 @@ static int start_daemon(void)
 static int start_again(void)
 {
     mp_process *p;
-    int err = mp_process_new(&p, target, NULL, MP_PROCESS_OPTIONS(.daemon = MP_DAEMON_YES));
+    int err =
+        mp_process_new(&p, target, NULL, MP_PROCESS_OPTIONS(.daemon = MP_DAEMON_YES));
     if (err)
         return err;
     if (mp_process_start(p) != 0) {
@@ -215,7 +218,8 @@ static int map_in_pool(void)
     if (err)
         return err;
     memset(results, 0, sizeof results);
-    err = mp_pool_map(pool, task, items, 3000, sizeof *items, results, sizeof *results, NULL);
+    err = mp_pool_map(pool, task, items, 3000, sizeof *items, results, sizeof *results,
+                      NULL);
     for (int i = 0; err == 0 && i < 3000; i++)
         if (results[i] != items[i] + 1)
             err = 1005;
@@ -289,9 +293,10 @@ static void test_lock(void **state)
     both_ways(make_lock, lock_errors);
 }
 
-/* --- the first calls of a program, when the arena is still to be reserved ---------------- */
+/* --- the first calls of a program, when the arena is still to be reserved --------- */
 
-static int (*const first_calls[])(void) = {make_lock, start_process, start_daemon, make_pool};
+static int (*const first_calls[])(void) = {make_lock, start_process, start_daemon,
+                                           make_pool};
 
 #define FIRST_CALLS (sizeof first_calls / sizeof *first_calls)
 
@@ -341,8 +346,9 @@ static void test_first_calls(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest fault_tests[] = {
-        TEST(test_process), TEST(test_daemon), TEST(test_second_try),  TEST(test_sentinel),
-        TEST(test_pool),    TEST(test_map),    TEST(test_lock),        TEST(test_first_calls),
+        TEST(test_process),  TEST(test_daemon),      TEST(test_second_try),
+        TEST(test_sentinel), TEST(test_pool),        TEST(test_map),
+        TEST(test_lock),     TEST(test_first_calls),
     };
 
     faults = shared_page(sizeof *faults);
