@@ -6,6 +6,7 @@
 #include <mp/context.h>
 #include <mp/shared.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -17,8 +18,8 @@
 #include "shm/member.h"
 #include "sync/park.h"
 
-/* The supervisor gives its workers 100 ms; if it has not ended by then, it is stopped. */
-#define SUPERVISOR_GRACE_NS (400 * MP__MILLISECOND)
+/* The supervisor gives its workers 100 ms; if it has not ended by then, it is killed. */
+#define SUPERVISOR_GRACE_NS (800 * MP__MILLISECOND)
 /* Workers whose supervisor died are being killed by the kernel. */
 #define ORPHAN_GRACE_NS (2000 * MP__MILLISECOND)
 
@@ -188,6 +189,18 @@ static int wait_until_started(mp_pool *pool)
     return shared->start_error;
 }
 
+static void nap(void)
+{
+    mp__poll_one(-1, 0, mp__now() + MP__MILLISECOND);
+}
+
+/* An orphan of the supervisor becomes a child of this process if it is a subreaper. */
+static void reap_orphan(pid_t pid, int64_t deadline)
+{
+    while (waitpid(pid, NULL, WNOHANG) == 0 && mp__now() < deadline)
+        nap();
+}
+
 /* After the supervisor: wait until no worker is left, and settle what they had. */
 static void settle_orphans(mp_pool *pool)
 {
@@ -201,12 +214,14 @@ static void settle_orphans(mp_pool *pool)
         while (member && pid && !mp__member_is_dead(member)) {
             if (mp__now() > deadline)
                 kill(pid, SIGKILL);
-            mp__poll_one(-1, 0, mp__now() + MP__MILLISECOND);
+            nap();
         }
         if (pid)
             mp__settle_worker(shared, i, pid, -SIGKILL);
         if (member && pid)
             mp__member_bury(member);
+        if (pid)
+            reap_orphan(pid, deadline);
         atomic_store(&worker->pid, 0);
     }
 }
