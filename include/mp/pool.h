@@ -184,6 +184,7 @@ MP_API int mp_pool_apply_async(mp_pool *pool, mp_task_fn *task, const void *arg,
  *
  * Returns 0, or the error of the failed item with the lowest index, or as
  * mp_pool_apply, and
+ *   EINVAL      there are items, but `items` is NULL or `item_size` is 0
  *   EOVERFLOW   `count` times a size does not fit into memory
  * `count` of 0 is done at once.  For items that cannot be told apart from failures
  * of the call itself, look at `failure`: its `error` is then not 0.

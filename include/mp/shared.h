@@ -25,7 +25,8 @@
  * A process that is killed inside these calls harms nobody: what it was about to
  * allocate or free is put right by whoever notices the death.  A block that was
  * handed to a process stays allocated when this process dies, for others may
- * have its address: whoever shares a block decides who frees it.
+ * have its address: whoever shares a block decides who frees it.  That holds from
+ * the instruction that makes the block the caller's, a few before the call returns.
  * Blocks are not locked: two processes that write one need an mp_lock, or atomics.
  * A program that forks before it has called libmp has two families after that,
  * with an arena each; pointers mean nothing across families.
