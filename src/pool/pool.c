@@ -164,8 +164,7 @@ static int start_supervisor(mp_pool *pool)
     if (err)
         return err;
 
-    sigset_t mask;
-    err = mp__fork_passing(&pool->supervisor_pid, &mask, &pipe[0], 1);
+    err = mp__fork_passing(&pool->supervisor_pid, NULL, &pipe[0], 1);
     if (err)
         mp__fork_close(&pipe[1]);
     else if (pool->supervisor_pid == 0)

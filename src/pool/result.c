@@ -14,9 +14,6 @@
 #include "pool/map.h"
 #include "sync/park.h"
 
-/* Less than waking a sleeper costs on another processor. */
-#define SPIN_NS INT64_C(50000)
-
 /* Worth it only while the workers leave a processor free. */
 static bool spin_until_settled(mp_pool *pool, struct mp__task *task, int64_t deadline)
 {
@@ -25,7 +22,7 @@ static bool spin_until_settled(mp_pool *pool, struct mp__task *task, int64_t dea
     if (!deadline || mp__queue_awake(pool->shared) >= mp__spin_cpus() ||
         !mp__spin_wanted(&spin))
         return false;
-    int64_t until = mp__now() + SPIN_NS;
+    int64_t until = mp__now() + MP__SPIN_NS;
     if (deadline < until)
         until = deadline;
     bool settled = false;

@@ -18,9 +18,6 @@
 #include "shm/member.h"
 #include "sync/park.h"
 
-/* Less than waking a sleeper costs on another processor. */
-#define SPIN_NS INT64_C(50000)
-
 /* What mp_task_fail was given, until the task has returned. */
 static struct {
     bool inside; /* this process is a worker */
@@ -162,7 +159,7 @@ static bool spin_for_work(struct mp__pool_shared *shared, unsigned worker)
     if (!mp__spin_wanted(&spin) ||
         !atomic_compare_exchange_strong(&shared->spinner, &nobody, worker + 1))
         return false;
-    int64_t until = mp__now() + SPIN_NS;
+    int64_t until = mp__now() + MP__SPIN_NS;
     bool found = false;
     do {
         for (unsigned i = 0; i < 64 && !found; i++) {

@@ -64,6 +64,9 @@ static inline const _Atomic uint32_t *mp__low_half(const _Atomic uint64_t *word)
 #endif
 }
 
+/* How long to spin: less than waking a sleeper costs on another processor. */
+#define MP__SPIN_NS INT64_C(50000)
+
 /*
  * Whether to spin before parking, from how it went before.  Spinning is in vain while the
  * other side has no processor of its own to run on, and only trying tells: after each
