@@ -365,4 +365,6 @@ MP_API int mp_task_fail(int error, const char *format, ...) MP_PRINTF(2, 3);
 }
 #endif
 
+#include "loop.h"
+
 #endif

@@ -147,48 +147,28 @@ bool mp__job_failure(const struct mp__job *job, mp_task_failure *failure)
     return true;
 }
 
-/* The task has returned an error for the item that it is at. */
-static __attribute__((noinline, cold)) void item_failed(struct mp__job *job,
-                                                        const struct mp__worker *self,
-                                                        unsigned worker, int error)
-{
-    uint64_t at = atomic_load_explicit(&self->at, memory_order_relaxed);
-
-    keep_failure(job, worker, (uint32_t)(at >> 1), error, getpid(), 0,
-                 mp__task_text(error));
-}
-
 /*
- * Run items `next` to `end` - 1, which this worker has taken.  This is the loop that a map
- * of small items consists of: it is kept out of its caller, and what it reads lies beside
- * `at` behind one pointer, so that the rest fits into registers.
+ * Run items `next` to `end` - 1, which this worker has taken.  The loop itself is the
+ * program's: see mp/loop.h.  It stops at an item that failed.
  */
-static __attribute__((noinline)) void run_batch(struct mp__job *job,
-                                                struct mp__worker *self, unsigned worker,
-                                                uint32_t next, uint32_t end)
+static void run_batch(struct mp__job *job, struct mp__worker *self, unsigned worker,
+                      uint32_t next, uint32_t end)
 {
-    mp_task_fn *const task = job->task;
-    const char *arg = job->items + next * job->item_size;
     const char *const arg_end = job->items + end * job->item_size;
-    /* A number, for there may be no results: NULL must not be added to. */
-    uintptr_t result = (uintptr_t)job->results + next * job->result_size;
-    uint64_t at = (uint64_t)next << 1 | 1;
 
-    self->context = job->context;
-    self->item_size = job->item_size;
-    self->result_size = job->result_size;
-    do {
-        atomic_store_explicit(&self->at, at, memory_order_relaxed);
-        mp__kill_point_order();
-        int err = task(arg, (void *)result, self->context);
+    self->loop.context = job->context;
+    self->loop.item_size = job->item_size;
+    self->loop.result_size = job->result_size;
+    while (next != end) {
+        mp__worker_set_at(self, (uint64_t)next << 1);
+        int err = mp_task_loop(job->task, job->items + next * job->item_size, arg_end,
+                               (uintptr_t)job->results + next * job->result_size,
+                               &self->loop);
+        next = err ? (uint32_t)(mp__worker_at(self) >> 1) : end;
         if (err)
-            item_failed(job, self, worker, err);
-        at += 2;
-        result += self->result_size;
-        arg += self->item_size;
-    } while (arg != arg_end);
-    mp__kill_point_order();
-    atomic_store_explicit(&self->at, (uint64_t)end << 1, memory_order_relaxed);
+            keep_failure(job, worker, next++, err, getpid(), 0, mp__task_text(err));
+    }
+    mp__worker_set_at(self, (uint64_t)end << 1);
 }
 
 /* How many items to take next, from how long the last batch took. */
@@ -240,8 +220,7 @@ static struct mp__hand *claim_free(struct mp__job *job, struct mp__worker *self,
         struct span span = unpack(word);
         if (span.state != FREE)
             continue;
-        atomic_store_explicit(&self->at, (uint64_t)span.next << 1, memory_order_relaxed);
-        mp__kill_point_order();
+        mp__worker_set_at(self, (uint64_t)span.next << 1);
         if (swap(hand, word, pack(OWNED, worker, span.next, span.end)))
             return hand;
     }
@@ -314,7 +293,7 @@ static struct mp__hand *steal_locked(struct mp__job *job, struct mp__hand *victi
             atomic_store(&loot->word, wanted);
         if (!loot)
             return NULL;
-        atomic_store_explicit(&self->at, (uint64_t)middle << 1, memory_order_relaxed);
+        mp__worker_set_at(self, (uint64_t)middle << 1);
         if (swap(victim, word, pack(OWNED, span.worker, span.next, middle))) {
             atomic_store(&loot->word, pack(OWNED, worker, middle, span.end));
             return loot;

@@ -15,8 +15,8 @@
 
 /* Small enough to stay in a processor's cache between copying and computing. */
 #define WINDOW_BYTES ((size_t)256 << 10)
-/* Windows under way: one being filled, one being emptied, two being computed. */
-#define WINDOWS_UNDER_WAY 4
+/* Half of them keep the workers busy while the caller moves the bytes of the others. */
+#define WINDOWS_UNDER_WAY 12
 
 struct window {
     uint64_t number;
@@ -237,6 +237,21 @@ static int collect_window(mp_pool *pool, struct mp__map *map, int64_t deadline)
     return 0;
 }
 
+/*
+ * Every window is under way.  Wait for the one in the middle, by when those before it are
+ * mostly done too: so the caller sleeps and is woken once for several windows, and the
+ * workers have work while it moves their bytes.
+ */
+static int collect_half(mp_pool *pool, struct mp__map *map)
+{
+    size_t target = map->collected + (map->slots + 1) / 2;
+    int err = mp__task_wait(pool, map->windows[(target - 1) % map->slots].task, MP__NEVER);
+
+    while (!err && map->collected < target)
+        err = collect_window(pool, map, MP__NEVER);
+    return err;
+}
+
 static void free_map(struct mp__map *map)
 {
     for (size_t i = 0; i < map->slots; i++)
@@ -328,7 +343,7 @@ int mp_pool_map(mp_pool *pool, mp_task_fn *task, const void *items, size_t count
 
     while (!err && map->submitted < map->window_count) {
         if (map->submitted - map->collected == map->slots)
-            err = collect_window(pool, map, MP__NEVER);
+            err = collect_half(pool, map);
         else
             err = submit_window(pool, map);
     }

@@ -82,11 +82,8 @@ _Static_assert(sizeof(struct mp__task) == 2 * MP__CACHE_LINE, "two lines");
 /* A worker's place in the pool; a replacement gets the place of the one that died. */
 struct mp__worker {
     /* Written by the worker for every item. */
-    _Alignas(MP__CACHE_LINE) _Atomic uint64_t at; /* 2 * item, + 1 while it runs */
+    _Alignas(MP__CACHE_LINE) struct mp_task_loop_state loop; /* of the map it is with */
     _Atomic uint64_t current; /* number of the task it is with, + 1 */
-    void *context;            /* of the map whose items it runs */
-    size_t item_size;
-    size_t result_size;
     /* Written by those who wake it. */
     _Alignas(MP__CACHE_LINE) _Atomic uint32_t bell;
     /* Written at birth and death. */
@@ -96,6 +93,20 @@ struct mp__worker {
     _Atomic uint32_t leaving;  /* it exits because the pool was closed */
     int initializer_error;
 };
+
+/* Where a worker is in its map: 2 * item, + 1 while the item runs. */
+static inline uint64_t mp__worker_at(const struct mp__worker *worker)
+{
+    return __atomic_load_n(&worker->loop.at, __ATOMIC_RELAXED);
+}
+
+/* Whoever dies before this has not yet done what follows it. */
+static inline void mp__worker_set_at(struct mp__worker *worker, uint64_t at)
+{
+    mp__kill_point_order();
+    __atomic_store_n(&worker->loop.at, at, __ATOMIC_RELAXED);
+    mp__kill_point_order();
+}
 
 enum mp__pool_state {
     MP__POOL_OPEN,

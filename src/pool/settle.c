@@ -102,7 +102,7 @@ void mp__settle_worker(struct mp__pool_shared *shared, unsigned worker, pid_t pi
         settle_task(shared, current - 1,
                     &(struct death){.worker = worker,
                                     .error = ended ? ECANCELED : EOWNERDEAD,
-                                    .at = atomic_load(&dead->at),
+                                    .at = mp__worker_at(dead),
                                     .pid = pid,
                                     .exitcode = exitcode});
     atomic_store(&dead->current, 0);
