@@ -38,16 +38,21 @@ static struct {
     int *fds;
     size_t count;
     size_t capacity;
-    sigset_t mask; /* of the thread that forks */
+    /* While some thread forks, with the lock: */
+    sigset_t mask;
+    const char *_Atomic forker; /* who is in mp__fork_passing, or NULL */
+    const int *passed_fds;      /* what its child keeps */
+    size_t passed_count;
 } kept = {
     .mutex = PTHREAD_MUTEX_INITIALIZER, .fds = first_fds, .capacity = FIRST_CAPACITY};
 
 static atomic_bool handlers_set;
 
-/* What mp__fork_passing, if it is that which forks, tells the handler in the child. */
-static _Thread_local bool fork_is_ours;
-static _Thread_local const int *passed_fds;
-static _Thread_local size_t passed_count;
+/*
+ * Its address tells a thread from all others, without a call of the dynamic linker, whose
+ * text every child would have to map first.
+ */
+static _Thread_local char this_thread __attribute__((tls_model("initial-exec")));
 
 static void lock_kept(sigset_t *mask)
 {
@@ -64,10 +69,17 @@ static void unlock_kept(const sigset_t *mask)
     pthread_sigmask(SIG_SETMASK, mask, NULL);
 }
 
+static bool fork_is_ours(void)
+{
+    return atomic_load_explicit(&kept.forker, memory_order_relaxed) == &this_thread;
+}
+
 static void before_fork(void)
 {
     sigset_t mask;
 
+    if (fork_is_ours())
+        return;
     lock_kept(&mask);
     kept.mask = mask;
 }
@@ -76,13 +88,14 @@ static void after_fork_in_parent(void)
 {
     const sigset_t mask = kept.mask;
 
-    unlock_kept(&mask);
+    if (!fork_is_ours())
+        unlock_kept(&mask);
 }
 
 static bool is_passed(int fd)
 {
-    for (size_t i = 0; i < passed_count; i++)
-        if (passed_fds[i] == fd)
+    for (size_t i = 0; i < kept.passed_count; i++)
+        if (kept.passed_fds[i] == fd)
             return true;
     return false;
 }
@@ -91,17 +104,21 @@ static bool is_passed(int fd)
    fewer functions, the better: the dynamic linker may look each up in each child. */
 static void after_fork_in_child(void)
 {
+    const bool ours = fork_is_ours();
+
     for (size_t i = 0; i < kept.count; i++)
-        if (!is_passed(kept.fds[i]))
+        if (!ours || !is_passed(kept.fds[i]))
             close(kept.fds[i]);
     kept.count = 0;
     mp__proc_epoch++;
     mp__child_forked();
     mp__children_forked();
-    mp__process_forked(fork_is_ours);
+    mp__process_forked(ours);
 
+    kept.forker = NULL;
     kept.mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-    pthread_sigmask(SIG_SETMASK, &kept.mask, NULL);
+    if (!ours)
+        pthread_sigmask(SIG_SETMASK, &kept.mask, NULL);
 }
 
 int mp__fork_ready(void)
@@ -145,7 +162,7 @@ int mp__fork(pid_t *pid, sigset_t *mask)
 
 int mp__fork_passing(pid_t *pid, sigset_t *mask, const int *fds, size_t count)
 {
-    sigset_t all, old;
+    sigset_t old;
 
     int err = mp__fork_ready();
     if (err)
@@ -153,20 +170,18 @@ int mp__fork_passing(pid_t *pid, sigset_t *mask, const int *fds, size_t count)
 
     /* Signals are still let in here: a full pipe behind stdout may take for ever. */
     mp__flush();
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    fork_is_ours = true;
-    passed_fds = fds;
-    passed_count = count;
+    lock_kept(&old);
+    kept.passed_fds = fds;
+    kept.passed_count = count;
+    kept.forker = &this_thread;
 
     pid_t child;
     err = mp__sys_fork(&child);
 
-    fork_is_ours = false;
-    passed_fds = NULL;
-    passed_count = 0;
-    if (err || child != 0)
-        pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (err || child != 0) {
+        kept.forker = NULL;
+        unlock_kept(&old);
+    }
     if (err)
         return err;
     if (mask)
