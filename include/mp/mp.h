@@ -14,6 +14,7 @@
 #include "process.h"
 #include "sync.h"
 #include "shared.h"
+#include "value.h"
 #include "pool.h"
 
 #endif

@@ -1,109 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sync.h - coordination between processes.
+ * sync.h - coordination between processes: all of it.
  *
- *   mp_lock *lock;
- *   int err = mp_lock_new(&lock, NULL);             lock = Lock()
- *   if (err)
- *       return err;
- *   ...                                             start processes; pass `lock`
- *   err = mp_lock_acquire(lock, MP_FOREVER);        with lock:
- *   if (err && err != EOWNERDEAD)
- *       return err;
- *   if (err == EOWNERDEAD)
- *       repair(account);                            the holder died half-way
- *   account->balance -= 10;
- *   mp_lock_release(lock);
+ *   lock.h        a lock that one process holds at a time
+ *   rlock.h       one that its holder may take again
+ *   semaphore.h   a number of tokens
+ *   condition.h   waiting until something is so
+ *   event.h       a flag to wait for
+ *   barrier.h     waiting for each other
+ *   rwlock.h      many readers or one writer
  *
- * An mp_lock lies in the arena (see shared.h): its pointer means the same in every
- * process of the family, whether it was inherited or passed on through shared
- * memory.  It takes one cache line, no descriptor and no name.
+ * All of them lie in the arena (see shared.h): a pointer to one means the same in every
+ * process of the family, whether it was inherited or passed on through shared memory.
+ * None takes a descriptor or has a name.
  *
- * Caveats.
- * A process may be killed at any instruction.  If it held the lock, the next
- * acquire in any process returns EOWNERDEAD *with the lock held*: the data that it
- * guards may be half-written, and only the program knows how to put it right.
- * This is reported once; the acquire after that returns 0 again.
- * A holder that is merely stopped is alive, and keeps its lock.
- * The holder is the process.  A thread that ends without releasing leaves the lock
- * held by its process.
+ * Any process may be killed at any instruction inside any of these calls.  The others
+ * never wait for it longer than a tenth of a second, lose no wake-up that it was to give
+ * or had got, and are told what they need to know: each header says by which error.
+ * A process that is merely stopped is alive, and is waited for.
  */
 #ifndef MP_SYNC_H
 #define MP_SYNC_H
 
-#include "base.h"
-
-#ifdef __cplusplus
-extern "C" {
-#endif
-
-/* A lock that one process holds at a time.  Python: multiprocessing.Lock */
-typedef struct mp_lock mp_lock;
-
-/* There is nothing to choose about a lock yet. */
-typedef struct mp_lock_options {
-    size_t struct_size; /* set by MP_LOCK_OPTIONS */
-} mp_lock_options;
-
-#define MP_LOCK_OPTIONS(...) \
-    (&(const mp_lock_options){.struct_size = sizeof(mp_lock_options), __VA_ARGS__})
-
-/*
- * mp_lock_new - make a lock, which nobody holds.
- *
- * Returns 0, or
- *   EINVAL   `out` is NULL, or the options are of a newer libmp
- *   ENOMEM   the arena is full or could not be reserved
- *
- * Processes: any.  Threads: any.  Signal handlers: no.
- * Python:    multiprocessing.Lock()
- */
-MP_API MP_MUST_CHECK int mp_lock_new(mp_lock **out, const mp_lock_options *options);
-
-/*
- * mp_lock_free - free a lock, or do nothing with NULL.
- *
- * Nobody may use it afterwards, in any process; whoever still waits in
- * mp_lock_acquire when it is freed has used it afterwards.
- *
- * Processes: any of the family, once.  Threads: any.  Signal handlers: no.
- * Python:    del of the last reference
- */
-MP_API void mp_lock_free(mp_lock *lock);
-
-/*
- * mp_lock_acquire - take the lock, waiting up to `timeout_ms` for it.
- *
- * Not recursive: a process that holds the lock and acquires it again waits, for
- * another thread or process may release it.
- *
- * Returns 0 with the lock held, or
- *   EOWNERDEAD   with the lock held as well: the last holder died holding it
- *   ETIMEDOUT    somebody else held it all the time
- *   EINVAL       `lock` is NULL, or the timeout is negative and not MP_FOREVER
- *   EAGAIN       this process could not join the family: it has 16,383 members
- *
- * Processes: any of the family.  Threads: any.  Signal handlers: no.
- * Python:    lock.acquire(block, timeout)
- */
-MP_API MP_MUST_CHECK int mp_lock_acquire(mp_lock *lock, int timeout_ms);
-
-/*
- * mp_lock_release - let go of the lock, and wake one who waits for it.
- *
- * Any process of the family may release it, not only the one that holds it.
- *
- * Returns 0, or
- *   EOVERFLOW   nobody holds the lock
- *   EINVAL      `lock` is NULL
- *
- * Processes: any of the family.  Threads: any.  Signal handlers: yes.
- * Python:    lock.release()
- */
-MP_API int mp_lock_release(mp_lock *lock);
-
-#ifdef __cplusplus
-}
-#endif
+#include "barrier.h"
+#include "condition.h"
+#include "event.h"
+#include "lock.h"
+#include "rlock.h"
+#include "rwlock.h"
+#include "semaphore.h"
 
 #endif

@@ -235,7 +235,7 @@ static int find_slot(void)
     return EAGAIN;
 }
 
-int mp__member_join(void)
+static int join_family(void)
 {
     int err = mp__arena_open();
     if (err)
@@ -248,6 +248,18 @@ int mp__member_join(void)
     if (!mp__self)
         err = find_slot();
     pthread_mutex_unlock(&joining);
+    return err;
+}
+
+/* A signal handler that releases a lock may join, and must not wait for its own thread. */
+int mp__member_join(void)
+{
+    sigset_t all, mask;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &mask);
+    int err = join_family();
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
     return err;
 }
 
@@ -401,6 +413,15 @@ bool mp__member_is_dead(uint64_t member)
     if (word >> 32 != member >> 32)
         return true;
     return slot_is_dead(slot, word);
+}
+
+pid_t mp__member_pid(uint64_t member)
+{
+    struct mp__member *slot = slot_of(member & MP__MEMBER_MASK);
+    if (!slot)
+        return 0;
+    uint64_t word = atomic_load_explicit(&slot->word, memory_order_relaxed);
+    return word >> 32 == member >> 32 ? pid_of(word) : 0;
 }
 
 /* Burying */

@@ -44,6 +44,9 @@ bool mp__member_is_dead(uint64_t member);
  */
 void mp__member_bury(uint64_t member);
 
+/* The pid that `member` has or had, or 0 if its slot is another's by now, or for 0. */
+pid_t mp__member_pid(uint64_t member);
+
 /* The member that has this pid, or 0.  To be asked while the pid can't be reused. */
 uint64_t mp__member_of_pid(pid_t pid);
 

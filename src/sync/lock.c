@@ -12,15 +12,13 @@
  * or a sleeper that is killed after it was woken, leaves a free lock on which others
  * sleep: whoever buries it wakes them all.
  */
-#include "mp/sync.h"
+#include "sync/lock.h"
 
 #include <errno.h>
 
-#include "base/atomic.h"
 #include "base/clock.h"
 #include "base/options.h"
 #include "mp/shared.h"
-#include "shm/member.h"
 #include "sync/park.h"
 
 #define CONTENDED UINT64_C(1)
@@ -28,11 +26,6 @@
 #define SPINS 100 /* about 3 to 5 microseconds: less than sleep and wake cost */
 
 _Static_assert((CONTENDED & MP__MEMBER_MASK) == 0, "beside the owner");
-
-/* In shared memory. */
-struct mp_lock {
-    _Alignas(MP__CACHE_LINE) _Atomic uint64_t word;
-};
 
 int mp_lock_new(mp_lock **out, const mp_lock_options *options)
 {
@@ -106,19 +99,13 @@ static int sleep_on(mp_lock *lock, uint64_t met, struct mp__sleep *sleep)
                     word & MP__MEMBER_MASK);
 }
 
-static int acquire_slowly(mp_lock *lock, int timeout_ms)
+int mp__lock_acquire(mp_lock *lock, int64_t deadline)
 {
-    int64_t deadline;
     uint64_t met, contended = 0;
 
-    if (!lock)
-        return EINVAL;
-    int err = mp__deadline(timeout_ms, &deadline);
-    if (!err)
-        err = mp__join();
+    int err = mp__join();
     if (err)
         return err;
-
     if (deadline && mp__spin_cpus() > 1)
         spin(lock);
     struct mp__sleep sleep = mp__sleep_until(deadline);
@@ -135,19 +122,31 @@ static int acquire_slowly(mp_lock *lock, int timeout_ms)
     }
 }
 
+static __attribute__((noinline)) int acquire_slowly(mp_lock *lock, int timeout_ms)
+{
+    int64_t deadline;
+
+    if (!lock)
+        return EINVAL;
+    int err = mp__deadline(timeout_ms, &deadline);
+    return err ? err : mp__lock_acquire(lock, deadline);
+}
+
 int mp_lock_acquire(mp_lock *lock, int timeout_ms)
 {
-    uint64_t none = 0, self = mp__self;
-
-    if (lock && self && timeout_ms >= MP_FOREVER && exchange(lock, &none, self))
+    if (lock && timeout_ms >= MP_FOREVER && mp__lock_try(lock))
         return 0;
     return acquire_slowly(lock, timeout_ms);
 }
 
-int mp_lock_release(mp_lock *lock)
+int mp__lock_release(mp_lock *lock)
 {
-    if (!lock)
-        return EINVAL;
+    /*
+     * Only of a member's death before its wake will anybody know.  That nobody can join
+     * any more costs but time: sleepers look again on their own.
+     */
+    if (!mp__self && atomic_load_explicit(&lock->word, memory_order_relaxed) & CONTENDED)
+        (void)mp__join();
 
     /* One step for all cases: a free lock is exchanged for a free lock. */
     uint64_t old = atomic_exchange_explicit(&lock->word, 0, memory_order_release);
@@ -156,4 +155,20 @@ int mp_lock_release(mp_lock *lock)
     if (old & CONTENDED)
         mp__unpark(mp__low_half(&lock->word), 1);
     return 0;
+}
+
+int mp_lock_release(mp_lock *lock)
+{
+    return lock ? mp__lock_release(lock) : EINVAL;
+}
+
+bool mp_lock_locked(const mp_lock *lock)
+{
+    return lock && atomic_load_explicit(&lock->word, memory_order_relaxed);
+}
+
+pid_t mp_lock_owner(const mp_lock *lock)
+{
+    return lock ? mp__member_pid(atomic_load_explicit(&lock->word, memory_order_relaxed))
+                : 0;
 }

@@ -106,12 +106,13 @@ static int futex_wait(const struct spot *spot, int64_t until)
     return errno == ETIMEDOUT ? ETIMEDOUT : 0;
 }
 
-static void futex_wake(const _Atomic uint32_t *word, int count)
+static int futex_wake(const _Atomic uint32_t *word, int count)
 {
     int saved = errno;
+    long woken = syscall(SYS_futex, word, FUTEX_WAKE, count);
 
-    syscall(SYS_futex, word, FUTEX_WAKE, count);
     errno = saved;
+    return woken > 0 ? (int)woken : 0;
 }
 
 /* Since Linux 5.16; older headers have neither the number nor the structs. */
@@ -208,9 +209,9 @@ static void sleeper_prepare(struct mp__sleeper *sleeper)
     (void)sleeper;
 }
 
-void mp__unpark(const _Atomic uint32_t *word, int count)
+int mp__unpark(const _Atomic uint32_t *word, int count)
 {
-    futex_wake(word, count);
+    return futex_wake(word, count);
 }
 
 #else
@@ -295,25 +296,26 @@ static void sleeper_prepare(struct mp__sleeper *sleeper)
  * Who is chosen loses its address in the same step, so that two wakes reach two
  * sleepers.  Partner of nap: the word was written, now the records are read.
  */
-void mp__unpark(const _Atomic uint32_t *word, int count)
+int mp__unpark(const _Atomic uint32_t *word, int count)
 {
     if (!mp__arena)
-        return;
+        return 0;
 
-    int saved = errno;
+    int saved = errno, woken = 0;
     atomic_thread_fence(memory_order_seq_cst);
     uint32_t used = atomic_load(&mp__arena->sleepers_used);
-    for (uint32_t i = 0; i < used && count > 0; i++) {
+    for (uint32_t i = 0; i < used && woken < count; i++) {
         struct mp__sleeper *sleeper = &mp__arena->sleepers[i];
         uintptr_t address = (uintptr_t)word;
 
         if (atomic_load_explicit(&sleeper->address, memory_order_seq_cst) == address &&
             atomic_compare_exchange_strong(&sleeper->address, &address, 0)) {
             sem_post(&sleeper->wake);
-            count--;
+            woken++;
         }
     }
     errno = saved;
+    return woken;
 }
 
 #endif
@@ -437,13 +439,19 @@ static void sentry_leave(void)
     }
 }
 
+static bool death_concerns(const struct mp__sleep *sleep)
+{
+    return sleep->watches && sleep->deaths != atomic_load(&mp__arena->deaths);
+}
+
 /* Sleep and watch until there is something to look at. */
-static int park_as_sentry(const struct spot *spot, int64_t deadline)
+static int park_as_sentry(const struct spot *spot, const struct mp__sleep *sleep)
 {
     uint32_t deaths_seen = atomic_load(&mp__arena->deaths) - 1;
+    int64_t deadline = sleep->deadline;
     int err = 0;
 
-    while (!word_changed(spot) && !owner_died(spot)) {
+    while (!word_changed(spot) && !owner_died(spot) && !death_concerns(sleep)) {
         int64_t now = mp__now();
         if (now >= deadline) {
             err = ETIMEDOUT;
@@ -461,20 +469,22 @@ static int park_as_sentry(const struct spot *spot, int64_t deadline)
 }
 
 /* Sleep until `until`, after somebody else has been seen to keep watch. */
-static int park_long(const struct spot *spot, int64_t slice, int64_t deadline)
+static int park_long(const struct spot *spot, const struct mp__sleep *sleep,
+                     int64_t slice)
 {
     uint64_t sentry;
     uint32_t deaths = atomic_load(&mp__arena->deaths);
+    int64_t deadline = sleep->deadline;
 
     /* Deaths are counted after they can be seen: what is seen now was not counted. */
-    if (owner_died(spot))
+    if (owner_died(spot) || (sleep->watches && sleep->deaths != deaths))
         return 0;
     if (spot->sleeper)
         atomic_store_explicit(&spot->sleeper->lingers, 1, memory_order_seq_cst);
     if (sentry_take(&sentry)) {
         if (spot->sleeper)
             atomic_store_explicit(&spot->sleeper->lingers, 0, memory_order_relaxed);
-        return park_as_sentry(spot, deadline);
+        return park_as_sentry(spot, sleep);
     }
     return long_nap(spot, deaths, sentry, slice < deadline ? slice : deadline);
 }
@@ -510,17 +520,26 @@ static int park_in(const struct spot *spot, struct mp__sleep *sleep, int64_t now
     atomic_thread_fence(memory_order_seq_cst);
     if (owner_died(spot))
         return 0;
+    if (death_concerns(sleep))
+        return 0;
 
     if (!sleep->slices || !spot->sleeper) {
         int64_t until = now + FIRST_SLICE;
         err = nap(spot, until < sleep->deadline ? until : sleep->deadline);
     } else {
-        err = park_long(spot, now + long_slice(), sleep->deadline);
+        err = park_long(spot, sleep, now + long_slice());
     }
     if (err != ETIMEDOUT)
         return err;
     sleep->slices++;
     return mp__now() >= sleep->deadline ? ETIMEDOUT : 0;
+}
+
+void mp__sleep_watch(struct mp__sleep *sleep)
+{
+    /* Partner of mp__unpark_all: the dead are marked, then counted. */
+    sleep->watches = true;
+    sleep->deaths = mp__arena ? atomic_load(&mp__arena->deaths) : 0;
 }
 
 int mp__park(struct mp__sleep *sleep, const _Atomic uint32_t *word, uint32_t value,

@@ -23,12 +23,20 @@
 struct mp__sleep {
     int64_t deadline;
     unsigned slices; /* how many slices it has slept through, unwoken */
+    bool watches;    /* a death since `deaths` was counted is a reason to look again */
+    uint32_t deaths;
 };
 
 static inline struct mp__sleep mp__sleep_until(int64_t deadline)
 {
-    return (struct mp__sleep){.deadline = deadline, .slices = 0};
+    return (struct mp__sleep){.deadline = deadline};
 }
+
+/*
+ * For who depends on more than one member: to be called before it looks who of them is
+ * dead.  The next mp__park then returns at once if anyone has died since.
+ */
+void mp__sleep_watch(struct mp__sleep *sleep);
 
 /*
  * Sleep while `*word == value`, for a slice of time at most.  `owner` is the member
@@ -38,9 +46,9 @@ static inline struct mp__sleep mp__sleep_until(int64_t deadline)
 int mp__park(struct mp__sleep *sleep, const _Atomic uint32_t *word, uint32_t value,
              uint64_t owner);
 
-/* Wake up to `count` who are parked on `word`.  From any process, also from a signal
-   handler. */
-void mp__unpark(const _Atomic uint32_t *word, int count);
+/* Wake up to `count` who are parked on `word`, and tell how many there were.  From any
+   process, also from a signal handler. */
+int mp__unpark(const _Atomic uint32_t *word, int count);
 
 /* Wake everybody who is parked on anything, since a member died. */
 void mp__unpark_all(void);

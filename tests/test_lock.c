@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* test_sync.c - locks between processes. */
+/* test_lock.c - locks between processes. */
 #include "support/test.h"
 
 #include <pthread.h>
@@ -433,7 +433,7 @@ static void test_many_locks(void **state)
 
 int main(void)
 {
-    static const struct CMUnitTest sync_tests[] = {
+    static const struct CMUnitTest lock_tests[] = {
         TEST(test_acquire_and_release),
         TEST(test_bad_input),
         TEST(test_not_recursive_and_in_time),
@@ -451,5 +451,5 @@ int main(void)
         TEST(test_release_wakes),
         TEST(test_many_locks),
     };
-    return TEST_MAIN(sync_tests);
+    return TEST_MAIN(lock_tests);
 }

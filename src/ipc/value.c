@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: MIT */
+/* value.c - stub */
+#include <mp/value.h>

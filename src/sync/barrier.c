@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: MIT */
+/* barrier.c - stub */
+#include <mp/barrier.h>

@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: MIT */
+/* condition.c - stub */
+#include <mp/condition.h>

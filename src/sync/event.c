@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: MIT */
+/* event.c - stub */
+#include <mp/event.h>

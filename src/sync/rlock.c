@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: MIT */
+/* rlock.c - stub */
+#include <mp/rlock.h>

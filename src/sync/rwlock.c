@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: MIT */
+/* rwlock.c - stub */
+#include <mp/rwlock.h>

@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: MIT */
+/* semaphore.c - stub */
+#include <mp/semaphore.h>

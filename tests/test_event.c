@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* test_event.c - stub */
+#include "support/test.h"
+
+#include <mp/mp.h>
+
+static void test_nothing(void **state)
+{
+    (void)state;
+}
+
+int main(void)
+{
+    static const struct CMUnitTest event[] = {
+        TEST(test_nothing),
+    };
+
+    return TEST_MAIN(event);
+}
