@@ -287,9 +287,10 @@ void mp__supervisor_main(struct mp__pool_shared *shared, int life)
     for (;;) {
         bury_workers(&self);
         uint32_t state = atomic_load(&shared->state);
-        if (getppid() != shared->client_pid)
+        bool orphaned = getppid() != shared->client_pid;
+        if (orphaned)
             signal_workers(&self, SIGKILL);
-        if (state == MP__POOL_TERMINATED || getppid() != shared->client_pid)
+        if (orphaned || state == MP__POOL_TERMINATED)
             end_workers(&self);
         if (state == MP__POOL_CLOSED && !self.alive && !self.wanted)
             _exit(0);
