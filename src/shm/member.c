@@ -31,6 +31,7 @@
 enum state { FREE, CLAIMED, LIVE, DEAD };
 
 #define PID_MASK UINT64_C(0x0fffffff)
+#define GROWTH   64 /* slots */
 
 uint64_t mp__self;
 unsigned mp__fork_epoch;
@@ -217,7 +218,7 @@ static bool slot_join(uint32_t number, pid_t pid)
 }
 
 /* Low slots are preferred: their pages are warm, and looking at all means few looks. */
-static int find_slot(void)
+static int take_free_slot(void)
 {
     pid_t pid = getpid();
     uint32_t number = hint_get();
@@ -233,6 +234,23 @@ static int find_slot(void)
         }
     }
     return EAGAIN;
+}
+
+/*
+ * A child that the host forked and reaped is buried by whoever sleeps.  If nobody does,
+ * those who join look for the dead, each time that the table would grow by so much.
+ */
+static int find_slot(void)
+{
+    uint32_t used = atomic_load(&mp__arena->members_used);
+
+    if (hint_get() >= used && used % GROWTH == 0)
+        mp__member_watch();
+    int err = take_free_slot();
+    if (err != EAGAIN)
+        return err;
+    mp__member_watch();
+    return take_free_slot();
 }
 
 static int join_family(void)
