@@ -119,6 +119,17 @@ check_lock() {
     [ "$whole" -lt 60 ] || fail "no line is mixed up without the lock"
 }
 
+check_shared_counter() {
+    run
+    lines 1 'in one step:    400000'
+    lines 1 'under the lock: 400000'
+    lines 1 'with a race:    [0-9]+'
+    for i in 0 1 2 3; do
+        lines 1 "process $i:      100000"
+    done
+    lines 7 '.*'
+}
+
 # tasks RUNNING: each of the four tasks starts once and ends once, after its start,
 # and never are more than RUNNING under way.
 tasks() {

@@ -89,6 +89,7 @@ done
 show lock "--scale=$scale"
 show lock "--scale=$scale" --no-lock
 show lock "--scale=$scale" --kill
+show shared_counter "--scale=$scale"
 for example in pool_apply_async pool_apply pool_close_terminate_join pool_map; do
     show "$example" "--scale=$scale"
 done
