@@ -51,6 +51,7 @@ struct mp__arena {
     _Atomic uint32_t members_free; /* a slot below which none is free, about */
     _Atomic uint32_t sleepers_used;
     _Atomic uint32_t slabs_used;
+    _Atomic uint64_t threads; /* numbers given out so far, see sync/rlock.c */
     _Alignas(2 * MP__CACHE_LINE) _Atomic uint64_t sentry; /* who watches, see park.h */
     _Atomic int64_t sentry_seen; /* when it last looked */
     _Atomic uint32_t deaths;     /* burials, modulo 2^32 */
