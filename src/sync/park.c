@@ -40,6 +40,8 @@
 #define SLICE_SHARE (32 * MP__MILLISECOND)
 #define SENTRY_STALE (500 * MP__MILLISECOND)
 
+int64_t mp__slice_factor = 1;
+
 /* In shared memory. */
 struct mp__sleeper {
     _Alignas(MP__SLEEPER_SIZE) _Atomic uint64_t owner; /* whose thread sleeps, or 0 */
@@ -524,7 +526,7 @@ static int park_in(const struct spot *spot, struct mp__sleep *sleep, int64_t now
         return 0;
 
     if (!sleep->slices || !spot->sleeper) {
-        int64_t until = now + FIRST_SLICE;
+        int64_t until = now + FIRST_SLICE * mp__slice_factor;
         err = nap(spot, until < sleep->deadline ? until : sleep->deadline);
     } else {
         err = park_long(spot, sleep, now + long_slice());

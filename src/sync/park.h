@@ -50,6 +50,12 @@ int mp__park(struct mp__sleep *sleep, const _Atomic uint32_t *word, uint32_t val
    process, also from a signal handler. */
 int mp__unpark(const _Atomic uint32_t *word, int count);
 
+/*
+ * How many times longer than usual sleepers sleep before they look again on their own: 1.
+ * With a large factor a wake that was lost shows as a hang: for tests.
+ */
+extern int64_t mp__slice_factor;
+
 /* Wake everybody who is parked on anything, since a member died. */
 void mp__unpark_all(void);
 

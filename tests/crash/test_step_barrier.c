@@ -123,9 +123,9 @@ static void paused(void *arg, pid_t pid)
 
     (void)pid;
     for (unsigned i = 0; i < before; i++)
-        if (!process_sleeps(ledger->pids[start_other()], 2000))
+        if (!process_sleeps(ledger->pids[start_other()], 20000))
             abort();
-    if (!c->broken_before && !eventually(have_arrived, &before, 2000))
+    if (!c->broken_before && !eventually(have_arrived, &before, 20000))
         abort();
 }
 
@@ -150,7 +150,7 @@ static void let_another_come(void *arg)
 {
     (void)arg;
     unsigned number = start_other();
-    if (!eventually(has_returned, &number, 2000))
+    if (!eventually(has_returned, &number, 20000))
         abort();
 }
 
@@ -402,7 +402,7 @@ static void let_two_meet(void *arg, pid_t victim)
     (void)victim;
     start_other();
     start_other();
-    if (!eventually(is_acting, NULL, 2000))
+    if (!eventually(is_acting, NULL, 20000))
         abort();
 }
 
@@ -440,7 +440,7 @@ static void leave_a_dead_one(void *arg)
 
     prepare(arg);
     pid_t pid = ledger->pids[start_other()];
-    if (!eventually(have_arrived, &one, 2000))
+    if (!eventually(have_arrived, &one, 20000))
         abort();
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
@@ -576,7 +576,7 @@ static bool stop_slow_at(pid_t pid, unsigned steps)
 {
     enum stepkill_stop stop;
 
-    if (!eventually(slow_is_ready, NULL, 2000) || !stepkill_seize(pid))
+    if (!eventually(slow_is_ready, NULL, 20000) || !stepkill_seize(pid))
         return false;
     atomic_store(&ledger->slow_may_begin, 1);
     do
@@ -607,18 +607,18 @@ static bool meet_with_slow(unsigned steps)
     unsigned first = start_other();
     if (!arrived) {
         unsigned second = start_other();
-        assert_true(eventually(has_returned, &second, 2000));
+        assert_true(eventually(has_returned, &second, 20000));
     }
-    assert_true(eventually(has_returned, &first, 2000));
+    assert_true(eventually(has_returned, &first, 20000));
     start_other();
-    assert_true(eventually(have_arrived, &one, 2000));
+    assert_true(eventually(have_arrived, &one, 20000));
     if (arrived)
         start_other();
     ptrace(PTRACE_DETACH, pid, NULL, NULL);
 
-    bool met = eventually(slow_has_returned, NULL, 2000) && ledger->victim_got == GOT;
+    bool met = eventually(slow_has_returned, NULL, 20000) && ledger->victim_got == GOT;
     for (unsigned i = 0; i < ledger->others; i++)
-        met = eventually(has_returned, &i, 2000) && ledger->got[i] == GOT && met;
+        met = eventually(has_returned, &i, 20000) && ledger->got[i] == GOT && met;
     stepkill_kill(pid);
     clean(NULL);
     if (!met)

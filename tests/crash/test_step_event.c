@@ -96,7 +96,7 @@ static void start_waiters(void *arg, pid_t victim)
     for (int i = 0; i < c->waiters; i++)
         ledger->waiters[i] = child_start(waiter_body, NULL);
     for (int i = 0; i < c->waiters; i++)
-        if (!process_sleeps(ledger->waiters[i], 2000))
+        if (!process_sleeps(ledger->waiters[i], 20000))
             abort();
 }
 

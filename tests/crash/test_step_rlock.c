@@ -146,7 +146,7 @@ static void start_waiter(void *arg, pid_t victim)
     (void)arg;
     (void)victim;
     ledger->helper = child_start(helper_body, NULL);
-    if (!process_sleeps(ledger->helper, 2000))
+    if (!process_sleeps(ledger->helper, 20000))
         abort();
 }
 
@@ -250,7 +250,7 @@ static void prepare_held(void *arg)
 {
     prepare(arg);
     ledger->holder = child_start(holder_body, NULL);
-    if (!eventually(holder_holds, NULL, 2000))
+    if (!eventually(holder_holds, NULL, 20000))
         abort();
 }
 

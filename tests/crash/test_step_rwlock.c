@@ -24,6 +24,7 @@
 #define CHECK_MS 2000
 #define HELPERS  2
 #define GOT      1000
+#define NIGHT    7200 /* seconds: instead of those that guard_child leaves a child */
 
 /* Outside libmp, so that a bug in it cannot hide here. */
 struct ledger {
@@ -173,7 +174,7 @@ static void start_helpers(void *arg, pid_t victim)
     for (int i = 0; i < HELPERS && c->helpers[i]; i++) {
         struct helper helper = {c->helpers[i], i};
         ledger->helpers[i] = child_start(helper_body, &helper);
-        if (!process_sleeps(ledger->helpers[i], 2000))
+        if (!process_sleeps(ledger->helpers[i], 20000))
             abort();
     }
     atomic_store(&ledger->began, now_ms());
@@ -193,7 +194,7 @@ static void leave_a_dead(acquire_fn *acquire)
     pid_t pid = child_start(die_with, &acquire);
 
     if (ledger->holder) {
-        if (!process_sleeps(pid, 2000))
+        if (!process_sleeps(pid, 20000))
             abort();
         kill(pid, SIGKILL);
     }
@@ -212,14 +213,14 @@ static void prepare(void *arg)
         abort();
     if (c->holder) {
         ledger->holder = child_start(holder_body, (void *)&c->holder);
-        if (!eventually(holder_holds, NULL, 2000))
+        if (!eventually(holder_holds, NULL, 20000))
             abort();
     }
     if (c->dead)
         leave_a_dead(c->dead);
     if (c->has_traffic) {
         ledger->helpers[0] = child_start(traffic_body, NULL);
-        if (!eventually(traffic_runs, NULL, 2000))
+        if (!eventually(traffic_runs, NULL, 20000))
             abort();
     }
 }
@@ -366,6 +367,7 @@ static void expect_no_failure_with(const char *name, struct rw_case *how,
  */
 static int watch(void *arg)
 {
+    alarm(NIGHT);
     return mp_lock_acquire(arg, MP_FOREVER);
 }
 
@@ -646,16 +648,16 @@ static bool meet_after(unsigned steps)
     prepare(&(struct rw_case){0});
     assert_int_equal(mp_rwlock_acquire_write(lock, MP_FOREVER), 0);
     pid_t reader = child_start(read_for_a_while, NULL);
-    assert_true(process_sleeps(reader, 2000));
+    assert_true(process_sleeps(reader, 20000));
     kill(reader, SIGSTOP);
-    assert_true(eventually(is_stopped, &reader, 2000));
+    assert_true(eventually(is_stopped, &reader, 20000));
     pid_t writer = child_start(write_stepped, NULL);
     assert_int_equal(waitpid(writer, NULL, __WALL), writer);
     assert_int_equal(mp_rwlock_release(lock), 0);
     while (steps-- > 0 && stop == STEP_DONE)
         stop = stepkill_step(writer);
     kill(reader, SIGCONT);
-    assert_true(eventually(reader_decided, &reader, 2000));
+    assert_true(eventually(reader_decided, &reader, 20000));
     ptrace(PTRACE_DETACH, writer, NULL, NULL);
     int writer_is = child_wait(writer, 5000), reader_is = child_wait(reader, 5000);
     assert_int_equal(writer_is, 0);
@@ -682,6 +684,7 @@ static int join_and_stay(void *arg)
 {
     _Atomic int *joined = arg;
 
+    alarm(NIGHT);
     if (mp__join() != 0)
         return 1;
     atomic_fetch_add(joined, 1);

@@ -98,7 +98,7 @@ static void start_waiters_with(child_body *body, int count)
     for (int i = 0; i < count; i++)
         ledger->waiters[i] = child_start(body, NULL);
     for (int i = 0; i < count; i++)
-        if (!process_sleeps(ledger->waiters[i], 2000))
+        if (!process_sleeps(ledger->waiters[i], 20000))
             abort();
 }
 
@@ -470,7 +470,7 @@ static void prepare_owned(void *arg)
 {
     prepare(arg);
     ledger->owner = child_start(owner_body, NULL);
-    if (!eventually(owner_owns, NULL, 2000))
+    if (!eventually(owner_owns, NULL, 20000))
         abort();
 }
 
