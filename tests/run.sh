@@ -3,8 +3,8 @@
 # run.sh - build libmp and run its tests: sh tests/run.sh
 #
 # On Debian and its relatives, what is missing of compiler, CMake, pkg-config and cmocka is
-# installed first (as root, or with sudo).  Everything is built in build/tests.  Further
-# arguments are given to ctest; the exit status is ctest's.
+# installed first (as root, or with sudo), and spin if it can be had.  Everything is built
+# in build/tests.  Further arguments are given to ctest; the exit status is ctest's.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -34,6 +34,14 @@ if [ -n "$missing" ]; then
     # shellcheck disable=SC2086 # the names are words
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
         --no-install-recommends $missing
+fi
+
+# Only the models in tests/model need spin, and only where it can be had without a question.
+if ! command -v spin >/dev/null && command -v apt-get >/dev/null; then
+    sudo=
+    [ "$(id -u)" = 0 ] || sudo="sudo -n"
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
+        --no-install-recommends spin || echo "run.sh: without spin: models are not proved"
 fi
 
 jobs=$(getconf _NPROCESSORS_ONLN)

@@ -465,8 +465,9 @@ static void warn_of_load(void)
 int main(int argc, char **argv)
 {
     static const bench_contest *const subjects[] = {
-        bench_process_contests, bench_lock_contests, bench_map_contests,
-        bench_apply_contests, bench_life_contests};
+        bench_process_contests, bench_lock_contests,    bench_sync_contests,
+        bench_wake_contests,    bench_barrier_contests, bench_map_contests,
+        bench_apply_contests,   bench_life_contests};
     size_t held = 0;
 
     if (!read_options(argc, argv)) {

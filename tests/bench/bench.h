@@ -75,6 +75,9 @@ enum { BENCH_PROCESSES = 2 };
 
 extern const bench_contest bench_process_contests[];
 extern const bench_contest bench_lock_contests[];
+extern const bench_contest bench_sync_contests[];
+extern const bench_contest bench_wake_contests[];
+extern const bench_contest bench_barrier_contests[];
 extern const bench_contest bench_map_contests[];
 extern const bench_contest bench_apply_contests[];
 extern const bench_contest bench_life_contests[];
