@@ -14,26 +14,18 @@
 #include "pool/map.h"
 #include "sync/park.h"
 
+static bool is_settled(void *task)
+{
+    return mp__task_settled(task);
+}
+
 /* Worth it only while the workers leave a processor free. */
 static bool spin_until_settled(mp_pool *pool, struct mp__task *task, int64_t deadline)
 {
     static _Thread_local struct mp__spin spin;
 
-    if (!deadline || mp__queue_awake(pool->shared) >= mp__spin_cpus() ||
-        !mp__spin_wanted(&spin))
-        return false;
-    int64_t until = mp__now() + MP__SPIN_NS;
-    if (deadline < until)
-        until = deadline;
-    bool settled = false;
-    do {
-        for (unsigned i = 0; i < 64 && !settled; i++) {
-            settled = mp__task_settled(task);
-            mp__cpu_relax();
-        }
-    } while (!settled && mp__now() < until);
-    mp__spin_ended(&spin, !settled);
-    return settled;
+    return mp__queue_awake(pool->shared) < mp__spin_cpus() &&
+           mp__spin_until(&spin, deadline, is_settled, task);
 }
 
 int mp__task_wait(mp_pool *pool, struct mp__task *task, int64_t deadline)

@@ -150,25 +150,21 @@ static bool work(struct mp__pool_shared *shared, unsigned worker)
     return true;
 }
 
+static bool has_work(void *shared)
+{
+    return mp__queue_has_work(shared);
+}
+
 /* One worker at a time may look for work without sleeping, if a processor is free. */
 static bool spin_for_work(struct mp__pool_shared *shared, unsigned worker)
 {
     static struct mp__spin spin;
     uint64_t nobody = 0;
 
-    if (!mp__spin_wanted(&spin) ||
-        !atomic_compare_exchange_strong(&shared->spinner, &nobody, worker + 1))
+    if (!atomic_compare_exchange_strong(&shared->spinner, &nobody, worker + 1))
         return false;
-    int64_t until = mp__now() + MP__SPIN_NS;
-    bool found = false;
-    do {
-        for (unsigned i = 0; i < 64 && !found; i++) {
-            found = mp__queue_has_work(shared);
-            mp__cpu_relax();
-        }
-    } while (!found && mp__now() < until);
+    bool found = mp__spin_until(&spin, MP__NEVER, has_work, shared);
     atomic_store(&shared->spinner, 0);
-    mp__spin_ended(&spin, !found);
     return found;
 }
 

@@ -253,28 +253,26 @@ static bool has_dead(const mp_barrier *barrier, uint64_t state)
 
 /* Waiting */
 
+struct meeting {
+    const mp_barrier *barrier;
+    uint64_t generation;
+};
+
+static bool is_over(void *arg)
+{
+    const struct meeting *meeting = arg;
+
+    return !goes_on(state_load(meeting->barrier), meeting->generation);
+}
+
 /* Worth it only while each party can have a processor. */
 static bool spin(const mp_barrier *barrier, uint64_t generation, int64_t deadline)
 {
     static _Thread_local struct mp__spin history;
+    struct meeting meeting = {barrier, generation};
 
-    if (!deadline || barrier->parties > mp__spin_cpus() || !mp__spin_wanted(&history))
-        return false;
-    int64_t until = 0, now = 0;
-    bool ended = false;
-    do {
-        for (unsigned i = 0; i < 64 && !ended; i++) {
-            ended = !goes_on(state_load(barrier), generation);
-            mp__cpu_relax();
-        }
-        if (ended)
-            break;
-        now = mp__now();
-        if (!until)
-            until = deadline < now + MP__SPIN_NS ? deadline : now + MP__SPIN_NS;
-    } while (now < until);
-    mp__spin_ended(&history, !ended);
-    return ended;
+    return barrier->parties <= mp__spin_cpus() &&
+           mp__spin_until(&history, deadline, is_over, &meeting);
 }
 
 /* Sleep once while the state is as it was seen. */

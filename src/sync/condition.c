@@ -34,6 +34,7 @@
 #include <mp/condition.h>
 
 #include <errno.h>
+#include <sched.h>
 
 #include "base/clock.h"
 #include "base/options.h"
@@ -345,37 +346,20 @@ static int look_after_dead(struct waiter *waiter)
     return succeed_holder(waiter);
 }
 
-static bool is_notified(const struct slot *slot)
+static bool is_notified(void *arg)
 {
+    const struct slot *slot = arg;
+
     return atomic_load_explicit(&slot->word, memory_order_acquire) & NOTIFIED;
-}
-
-static bool spin(const struct slot *slot, int64_t deadline)
-{
-    static _Thread_local struct mp__spin history;
-
-    if (!deadline || !mp__spin_wanted(&history))
-        return false;
-    int64_t until = mp__now() + MP__SPIN_NS;
-    if (deadline < until)
-        until = deadline;
-    bool notified = false;
-    do {
-        for (unsigned i = 0; i < 64 && !notified; i++) {
-            notified = is_notified(slot);
-            mp__cpu_relax();
-        }
-    } while (!notified && mp__now() < until);
-    mp__spin_ended(&history, !notified);
-    return notified;
 }
 
 /* 0 when the waiter's slot is notified, ETIMEDOUT, or EOWNERDEAD with the lock held. */
 static int sleep_on(struct waiter *waiter)
 {
+    static _Thread_local struct mp__spin history;
     int err = 0;
 
-    if (spin(waiter->slot, waiter->sleep.deadline))
+    if (mp__spin_until(&history, waiter->sleep.deadline, is_notified, waiter->slot))
         return 0;
     while (!err) {
         struct slot *slot = waiter->slot;
@@ -405,6 +389,9 @@ static int wait_until(mp_condition *condition, int64_t deadline)
 
     waiter.depth = put_down(condition);
     int err = sleep_on(&waiter);
+    /* The notifier still holds the lock, perhaps on this very processor. */
+    if (!err && mp_lock_locked(condition->lock))
+        sched_yield();
     if (err != EOWNERDEAD)
         err = pick_up(condition, waiter.depth, MP__NEVER);
     /* A notification that came after the time was over counts. */

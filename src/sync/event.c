@@ -122,38 +122,31 @@ static bool was_set(uint32_t first, uint32_t word)
     return (word & SET) || (word ^ first) >= COUNT;
 }
 
-/* Look for a moment, as the one who sets it may run on another processor. */
-static bool spin(const mp_event *event, uint32_t first, int64_t deadline)
-{
-    static _Thread_local struct mp__spin history;
-    bool done = false;
+struct look {
+    const mp_event *event;
+    uint32_t first;
+};
 
-    if (!mp__spin_wanted(&history))
-        return false;
-    int64_t until = mp__now() + MP__SPIN_NS;
-    if (deadline < until)
-        until = deadline;
-    do {
-        for (unsigned i = 0; i < 64 && !done; i++) {
-            mp__cpu_relax();
-            done = was_set(first,
-                           atomic_load_explicit(&event->word, memory_order_acquire));
-        }
-    } while (!done && mp__now() < until);
-    mp__spin_ended(&history, !done);
-    return done;
+static bool is_over(void *arg)
+{
+    const struct look *look = arg;
+
+    return was_set(look->first,
+                   atomic_load_explicit(&look->event->word, memory_order_acquire));
 }
 
 static __attribute__((noinline)) int wait_slowly(mp_event *event, uint32_t first,
                                                  int timeout_ms)
 {
+    static _Thread_local struct mp__spin history;
+    struct look look = {event, first};
     int64_t deadline;
     int err = mp__deadline(timeout_ms, &deadline);
     if (err)
         return err;
     if (!deadline)
         return ETIMEDOUT;
-    if (spin(event, first, deadline))
+    if (mp__spin_until(&history, deadline, is_over, &look))
         return 0;
 
     struct mp__sleep sleep = mp__sleep_until(deadline);

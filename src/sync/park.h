@@ -19,6 +19,7 @@
 #include <stdbool.h>
 
 #include "base/atomic.h"
+#include "base/clock.h"
 
 struct mp__sleep {
     int64_t deadline;
@@ -105,6 +106,30 @@ static inline void mp__spin_ended(struct mp__spin *spin, bool in_vain)
 {
     spin->last = !in_vain ? 0 : spin->last < 32 ? 2 * spin->last + 1 : 63;
     spin->skip = spin->last;
+}
+
+/*
+ * Look for a moment whether `done(arg)`, up to the deadline, unless that was in vain the
+ * last times: whether it came true.
+ */
+static inline bool mp__spin_until(struct mp__spin *spin, int64_t deadline,
+                                  bool (*done)(void *arg), void *arg)
+{
+    if (!deadline || !mp__spin_wanted(spin))
+        return false;
+
+    int64_t until = mp__now() + MP__SPIN_NS;
+    if (deadline < until)
+        until = deadline;
+    bool is_done = false;
+    do {
+        for (unsigned i = 0; i < 64 && !is_done; i++) {
+            mp__cpu_relax();
+            is_done = done(arg);
+        }
+    } while (!is_done && mp__now() < until);
+    mp__spin_ended(spin, !is_done);
+    return is_done;
 }
 
 #endif

@@ -270,42 +270,39 @@ static inline int leave(mp_rwlock *lock, struct reader *reader)
 
 /* --- waiting ---------------------------------------------------------------------- */
 
-static bool has_no_writer(mp_rwlock *lock)
+static bool has_no_writer(const mp_rwlock *lock)
 {
     return !atomic_load_explicit(&lock->writer, memory_order_relaxed);
 }
 
-static bool writer_left(mp_rwlock *lock, uint32_t seen)
+struct change {
+    const mp_rwlock *lock;
+    uint32_t drain; /* before */
+};
+
+static bool writer_left(void *arg)
 {
-    (void)seen;
-    return has_no_writer(lock);
+    const struct change *change = arg;
+
+    return has_no_writer(change->lock);
 }
 
 /* Not by looking at their words, which would disturb them. */
-static bool reader_left(mp_rwlock *lock, uint32_t seen)
+static bool reader_left(void *arg)
 {
-    return atomic_load_explicit(&lock->drain, memory_order_relaxed) != seen;
+    const struct change *change = arg;
+
+    return atomic_load_explicit(&change->lock->drain, memory_order_relaxed) !=
+           change->drain;
 }
 
 /* Wait for a moment for others that run elsewhere: whether `over` came true. */
-static bool spin_until(bool (*over)(mp_rwlock *lock, uint32_t seen), mp_rwlock *lock,
-                       uint32_t seen, int64_t deadline)
+static bool spin_until(bool (*over)(void *change), const mp_rwlock *lock, uint32_t drain,
+                       int64_t deadline)
 {
-    if (!deadline || !mp__spin_wanted(&spin))
-        return false;
+    struct change change = {lock, drain};
 
-    int64_t until = mp__now() + MP__SPIN_NS;
-    if (deadline < until)
-        until = deadline;
-    bool done = false;
-    do {
-        for (unsigned i = 0; i < 16 && !done; i++) {
-            mp__cpu_relax();
-            done = over(lock, seen);
-        }
-    } while (!done && mp__now() < until);
-    mp__spin_ended(&spin, !done);
-    return done;
+    return mp__spin_until(&spin, deadline, over, &change);
 }
 
 /* Sleep while `met` is the writer word: writers on it, readers on the gate. */

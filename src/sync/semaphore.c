@@ -112,28 +112,8 @@ void mp_semaphore_free(mp_semaphore *semaphore)
     mp_shared_free(semaphore);
 }
 
-typedef bool take_fn(mp_semaphore *semaphore);
-
-/* Try for a moment, as those who release may run on another processor. */
-static bool spin(mp_semaphore *semaphore, take_fn *take, int64_t deadline)
-{
-    static _Thread_local struct mp__spin history;
-    bool taken = false;
-
-    if (!mp__spin_wanted(&history))
-        return false;
-    int64_t until = mp__now() + MP__SPIN_NS;
-    if (deadline < until)
-        until = deadline;
-    do {
-        for (unsigned i = 0; i < 64 && !taken; i++) {
-            mp__cpu_relax();
-            taken = take(semaphore);
-        }
-    } while (!taken && mp__now() < until);
-    mp__spin_ended(&history, !taken);
-    return taken;
-}
+/* As those who release may run on another processor. */
+static _Thread_local struct mp__spin history;
 
 /* Anonymous tokens */
 
@@ -152,7 +132,7 @@ static inline int64_t take_and_leave(mp_semaphore *semaphore, uint32_t contended
     return -1;
 }
 
-static bool take(mp_semaphore *semaphore)
+static bool take(void *semaphore)
 {
     return take_and_leave(semaphore, 0) >= 0;
 }
@@ -196,7 +176,7 @@ static int anonymous_acquire(mp_semaphore *semaphore, int64_t deadline)
         return 0;
     if (!deadline)
         return ETIMEDOUT;
-    if (spin(semaphore, take, deadline))
+    if (mp__spin_until(&history, deadline, take, semaphore))
         return 0;
     struct mp__sleep sleep = mp__sleep_until(deadline);
     for (;;) {
@@ -261,8 +241,9 @@ static bool change_owner(mp_semaphore *semaphore, uint32_t index, uint64_t from,
     return true;
 }
 
-static bool take_free(mp_semaphore *semaphore)
+static bool take_free(void *arg)
 {
+    mp_semaphore *semaphore = arg;
     uint32_t index = first_index(semaphore);
 
     for (uint32_t tried = 0; tried < semaphore->tokens; tried++) {
@@ -335,7 +316,7 @@ static int owned_acquire(mp_semaphore *semaphore, int64_t deadline)
         return taken;
     if (!deadline)
         return ETIMEDOUT;
-    if (spin(semaphore, take_free, deadline))
+    if (mp__spin_until(&history, deadline, take_free, semaphore))
         return 0;
     struct mp__sleep sleep = mp__sleep_until(deadline);
     for (;;) {

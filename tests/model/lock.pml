@@ -24,7 +24,8 @@
  *   ordinary: -DKILLS=1
  *   ordinary: -DKILLS=2 -DIMPATIENT=USERS
  *   nightly:  -DKILLS=2
- *   bugs:     -DKILLS=2
+ *   bugs:     -DKILLS=1
+ *   BUG_BURIED_BEFORE_WAKE: -DKILLS=2
  */
 #ifndef USERS
 #define USERS 3 /* at most 4 */

@@ -29,7 +29,7 @@ check() {
     shift
     rm -f pan* ./*.trail
     spin -a "$@" "$models/$model.pml" >spin.out 2>&1 &&
-        "${CC:-cc}" -O2 -w -DSAFETY -DCOLLAPSE -DMEMLIM=6000 -o pan pan.c 2>>spin.out || {
+        "${CC:-cc}" -O1 -w -DSAFETY -DCOLLAPSE -DMEMLIM=6000 -o pan pan.c 2>>spin.out || {
         cat spin.out
         return 2
     }
@@ -47,11 +47,13 @@ prove() {
         echo "ok    $*: $(awk '/states, stored/ { print $1 }' pan.out) states"
         return
     }
-    echo "WRONG $*"
-    # The steps that lead there.
-    [ ! -f "$1.pml.trail" ] || spin -t -p -g "$@" 2>/dev/null | tail -n 60
-    grep '^pan:1' pan.out
     failed=1
+    echo "WRONG $*: $(sed -n 's/^pan:1: //p' pan.out)"
+    [ -f "$1.pml.trail" ] || return
+    trail=$1.pml.trail source=$models/$1.pml
+    shift
+    echo "The last steps that lead there:"
+    spin -k "$trail" -p -g "$@" "$source" | tail -n 60
 }
 
 refute() {
