@@ -25,7 +25,7 @@
  *   ordinary: -DKILLS=2 -DIMPATIENT=USERS
  *   nightly:  -DKILLS=2
  *   bugs:     -DKILLS=1
- *   BUG_BURIED_BEFORE_WAKE: -DKILLS=2
+ *   BUG_BURIED_BEFORE_WAKE: -DKILLS=2 -DUSERS=2
  */
 #ifndef USERS
 #define USERS 3 /* at most 4 */
