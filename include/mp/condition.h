@@ -26,7 +26,7 @@
  * what it waits for may be over by then: look again, or use mp_condition_wait_for.
  *
  * An mp_condition lies in the arena (see shared.h): its pointer means the same in every
- * process of the family.  It takes nine cache lines, and more for more than 29 waiters
+ * process of the family.  It takes nine cache lines, and more for more than 27 waiters
  * at once.
  *
  * Caveats.

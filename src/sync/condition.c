@@ -30,6 +30,10 @@
  *
  * Slots are found by going through all up to a high-water mark.  There is no count of
  * waiters that a death could make wrong.
+ *
+ * Who is woken before the lock is free runs into it, and two switches of processes are
+ * wasted.  So where each release of the lock comes through here, which is when the lock
+ * is the condition's own, the wakes wait for it.
  */
 #include <mp/condition.h>
 
@@ -47,7 +51,8 @@
 #define ASLEEP      UINT64_C(2)
 #define NOTIFIED    UINT64_C(4)
 
-#define CHUNK_SLOTS 29 /* with these a condition takes nine cache lines */
+#define CHUNK_SLOTS 27 /* with these a condition takes nine cache lines */
+#define WAKES_KEPT  4
 
 _Static_assert(((WAITING | ASLEEP | NOTIFIED) & MP__MEMBER_MASK) == 0, "beside it");
 
@@ -68,6 +73,9 @@ struct mp_condition {
     _Atomic uint64_t tickets;
     _Atomic uint32_t slots_used;
     _Atomic uint32_t deaths_seen; /* of which all slots have been swept */
+    /* For the holder of `own`; what a dead one leaves costs a wake for nothing. */
+    struct slot *wakes[WAKES_KEPT]; /* of whom to wake after the release */
+    size_t wake_count;
     struct chunk first;
     mp_rlock own;
 };
@@ -94,18 +102,46 @@ static bool is_own(const mp_condition *condition)
                             : mp__lock_is_own(condition->lock);
 }
 
-static uint32_t put_down(mp_condition *condition)
-{
-    if (condition->rlock)
-        return mp__rlock_put_down(condition->rlock);
-    (void)mp__lock_release(condition->lock);
-    return 1;
-}
-
 static int pick_up(mp_condition *condition, uint32_t depth, int64_t deadline)
 {
     return condition->rlock ? mp__rlock_pick_up(condition->rlock, depth, deadline)
                             : mp__lock_acquire(condition->lock, deadline);
+}
+
+/* Wakes */
+
+static void wake(const struct slot *slot)
+{
+    mp__unpark(mp__low_half(&slot->word), 1);
+}
+
+/* By the holder of the lock, who has notified: wake now, or after the release. */
+static void wake_in_time(mp_condition *condition, struct slot *slot)
+{
+    if (condition->rlock == &condition->own && condition->wake_count < WAKES_KEPT)
+        condition->wakes[condition->wake_count++] = slot;
+    else
+        wake(slot);
+}
+
+/* Let go of the lock, however often it was taken; tells how often that was. */
+static uint32_t put_down(mp_condition *condition)
+{
+    const struct slot *wakes[WAKES_KEPT];
+    const size_t count = condition->wake_count;
+    uint32_t depth = 1;
+
+    for (size_t i = 0; i < count; i++)
+        wakes[i] = condition->wakes[i];
+    if (count)
+        condition->wake_count = 0;
+    if (condition->rlock)
+        depth = mp__rlock_put_down(condition->rlock);
+    else
+        (void)mp__lock_release(condition->lock);
+    for (size_t i = 0; i < count; i++)
+        wake(wakes[i]);
+    return depth;
 }
 
 /* Slots */
@@ -196,8 +232,9 @@ static struct slot *claim(mp_condition *condition)
 
 /* Notifications */
 
-/* Notify who waits in a slot: false if nobody does, or only one who is dead. */
-static bool give(struct slot *slot)
+/* Notify who waits in a slot: false if nobody does, or only one who is dead.  `holder`:
+   the caller holds the lock. */
+static bool give(mp_condition *condition, struct slot *slot, bool holder)
 {
     uint64_t word = atomic_load(&slot->word), notified;
 
@@ -207,8 +244,10 @@ static bool give(struct slot *slot)
         notified = owner_of(word) | NOTIFIED;
     } while (!atomic_compare_exchange_strong(&slot->word, &word, notified));
 
-    if (word & ASLEEP)
-        mp__unpark(mp__low_half(&slot->word), 1);
+    if (word & ASLEEP && holder)
+        wake_in_time(condition, slot);
+    else if (word & ASLEEP)
+        wake(slot);
     /* Asked last: a living one is on its way by then.  If others have taken over what
        was given to a dead one, it was given well. */
     return !is_dead(owner_of(word)) || !change(slot, notified, 0);
@@ -233,11 +272,11 @@ static struct slot *longest_waiting(mp_condition *condition)
 }
 
 /* Notify the one who has waited longest: false if nobody waits. */
-static bool give_to_first(mp_condition *condition)
+static bool give_to_first(mp_condition *condition, bool holder)
 {
     struct slot *slot = longest_waiting(condition);
 
-    while (slot && !give(slot))
+    while (slot && !give(condition, slot, holder))
         slot = longest_waiting(condition);
     return slot;
 }
@@ -247,7 +286,7 @@ static void give_to_all(mp_condition *condition)
     struct cursor at;
 
     for (struct slot *slot = first_slot(condition, &at); slot; slot = next_slot(&at))
-        (void)give(slot);
+        (void)give(condition, slot, true);
 }
 
 /* Make a dead one's notification one's own. */
@@ -263,7 +302,7 @@ static bool take_over(struct slot *slot)
    have been if it had come now. */
 static void pass_on(mp_condition *condition, struct slot *taken)
 {
-    (void)give_to_first(condition);
+    (void)give_to_first(condition, false);
     atomic_store(&taken->word, 0);
 }
 
@@ -452,8 +491,14 @@ int mp_condition_release(mp_condition *condition)
 {
     if (!condition)
         return EINVAL;
-    return condition->rlock ? mp_rlock_release(condition->rlock)
-                            : mp_lock_release(condition->lock);
+    if (!condition->rlock)
+        return mp_lock_release(condition->lock);
+    if (!mp__rlock_is_own(condition->rlock))
+        return EPERM;
+    if (condition->rlock->count > 1)
+        return mp_rlock_release(condition->rlock);
+    (void)put_down(condition);
+    return 0;
 }
 
 int mp_condition_wait(mp_condition *condition, int timeout_ms)
@@ -502,7 +547,7 @@ int mp_condition_notify(mp_condition *condition, size_t count)
     if (count >= atomic_load(&condition->slots_used))
         give_to_all(condition);
     else
-        while (count > 0 && give_to_first(condition))
+        while (count > 0 && give_to_first(condition, true))
             count--;
     return 0;
 }

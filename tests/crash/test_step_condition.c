@@ -24,7 +24,7 @@
 
 #define CHECK_MS 2000
 #define HELPERS  3
-#define CROWD    29 /* as many as a condition has room for at first */
+#define CROWD    27 /* as many as a condition has room for at first */
 
 enum outcome { NOT_YET, NOTIFIED, TIMED_OUT, TOLD, FAILED };
 
@@ -54,6 +54,7 @@ struct scene {
     bool inherited; /* the first one was another's, who died with it */
     bool stopped;   /* the helpers do nothing while the victim lives */
     int count;      /* what a victim notifies */
+    bool releases;  /* and then lets go of the lock */
 };
 
 static struct ledger *ledger;
@@ -486,6 +487,8 @@ static void notify_victim(void *arg)
     stepkill_begin();
     if (mp_condition_notify(changed, (size_t)scene->count) != 0)
         ledger->failed = 11;
+    if (scene->releases && mp_condition_release(changed) != 0)
+        ledger->failed = 12;
     ledger->victim = NOTIFIED;
     stepkill_end();
 }
@@ -521,6 +524,23 @@ static int check_notify(void *arg)
     bool too_many = count_helpers(NOTIFIED) > scene->count;
     let_go();
     return !too_many && goes_on(scene) ? STEPKILL_RIGHT : STEPKILL_WRONG;
+}
+
+/*
+ * The victim lets go of the lock: from then on nobody is told, and all that were
+ * notified return, although it may have died before it woke them.
+ */
+static int check_notify_and_release(void *arg)
+{
+    const struct scene *scene = arg;
+
+    while (!ledger->told && count_helpers(NOTIFIED) < scene->count)
+        pause_shortly();
+    take();
+    bool too_many = count_helpers(NOTIFIED) > scene->count;
+    bool told = ledger->victim == NOTIFIED && ledger->told;
+    let_go();
+    return !too_many && !told && goes_on(scene) ? STEPKILL_RIGHT : STEPKILL_WRONG;
 }
 
 /* The lock is taken before they can be told, so that all that return are notified. */
@@ -561,6 +581,10 @@ static void test_notify(void **state)
     c.name = "notify all";
     scene.count = 3;
     scene.over_lock = true;
+    expect_no_failure(&c);
+    c.name = "notify two of three, release";
+    scene = (struct scene){.helpers = 3, .count = 2, .releases = true};
+    c.check = check_notify_and_release;
     expect_no_failure(&c);
     c.name = "notify two of three, exactly";
     scene = (struct scene){.helpers = 3, .count = 2, .stopped = true};
