@@ -85,6 +85,7 @@ static struct {
 } local_class[CLASSES];
 static _Atomic uint32_t local_small_cursor;
 static _Atomic uint32_t local_large_cursor;
+static _Atomic uint32_t local_deaths; /* when counts were last looked into */
 
 /* Words */
 
@@ -281,17 +282,25 @@ static bool retire_if_empty(uint32_t slab, uint64_t word)
     return retire(slab, word);
 }
 
-/* The last resort: counts are believed only if they say that a slab is quite full. */
+/*
+ * The last resort: counts are believed only if they say that a slab is quite full, and
+ * nobody has died since they were last looked into: a process that is killed between a
+ * step and its count leaves the count wrong.
+ */
 static bool retire_all(void)
 {
     bool any = false;
     uint32_t used = slabs_used();
+    uint32_t deaths = atomic_load_explicit(&mp__arena->deaths, memory_order_relaxed);
+    bool doubted = hint_get(&local_deaths) != deaths;
+
+    hint_set(&local_deaths, deaths);
     for (uint32_t slab = 0; slab < used; ++slab) {
         uint64_t word = slab_load(slab);
         if (slab_state(word) != SLAB_SMALL)
             continue;
         int32_t about = atomic_load_explicit(slab_used(slab), memory_order_relaxed);
-        if (about <= 1 + (int32_t)class_cells(slab_payload(word)) / 64)
+        if (doubted || about <= 1 + (int32_t)class_cells(slab_payload(word)) / 64)
             any |= retire(slab, word);
     }
     return any;
