@@ -7,6 +7,7 @@
  * pthread_create and posix_spawn do.  One code has one meaning in all of libmp:
  *
  *   ETIMEDOUT    not in time, also when the call was told not to wait
+ *   ETIME        a task took longer than its time limit
  *   EPIPE        end of stream, the other end is gone, or the pool takes no more
  *   EMSGSIZE     the buffer is too small; the message is kept
  *   ECANCELED    broken barrier, cancelled task

@@ -16,5 +16,6 @@
 #include "shared.h"
 #include "value.h"
 #include "pool.h"
+#include "imap.h"
 
 #endif

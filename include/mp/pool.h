@@ -46,6 +46,8 @@
 #include <sys/types.h>
 
 #include "base.h"
+#include "result.h"
+#include "task.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -53,49 +55,53 @@ extern "C" {
 
 typedef struct mp_pool mp_pool;
 
-/* What apply_async and map_async promise.  Python: multiprocessing.pool.AsyncResult */
-typedef struct mp_async_result mp_async_result;
-
-/*
- * What a worker runs for each item.  `arg` points to the item's bytes; `result` to the
- * bytes that the caller wants back, zeroed or not, or is NULL if none were asked for;
- * both are aligned as the caller's arrays are, or to 16 bytes if they were copied.
- * `context` comes from the call's or the pool's options.
- *
- * Returns 0, or an error number that the caller gets: an errno value, or the program's
- * own.  mp_task_fail adds a text to it.
- */
-typedef int mp_task_fn(const void *arg, void *result, void *context);
-
 /* What a worker runs once when it starts: 0, or an error number. */
 typedef int mp_initializer_fn(void *context);
 
-/* Bytes that the text of a failure may have, its zero included. */
-#define MP_TASK_TEXT_SIZE 192
+/* What a worker runs once when it leaves in good order, after its last task. */
+typedef void mp_finalizer_fn(void *context);
 
-/* Why an item failed. */
-typedef struct mp_task_failure {
-    int error;      /* what the task returned, EOWNERDEAD if its worker died, or
-                       ECANCELED if the pool was terminated; 0: none failed */
-    int exitcode;   /* of a worker that died, as mp_process_exitcode: -9, 1, ... */
-    pid_t pid;      /* the worker that ran it, or 0 */
-    int reserved;   /* zero */
-    uint64_t index; /* which item, from 0 */
-    char text[MP_TASK_TEXT_SIZE]; /* what mp_task_fail was given, or "" */
-} mp_task_failure;
-
+/* All times are milliseconds, all sizes bytes; 0 means: none, or as it says. */
 typedef struct mp_pool_options {
-    size_t struct_size; /* set by MP_POOL_OPTIONS */
-    unsigned processes; /* workers, 0: mp_cpu_count(); at most 4096 */
-    int reserved;       /* zero */
-    void *context;      /* given to the initializer, and to tasks without their own */
+    size_t struct_size;     /* set by MP_POOL_OPTIONS */
+    unsigned processes;     /* workers, 0: mp_cpu_count(); at most 4096 */
+    unsigned max_processes; /* to which mp_pool_resize may go; 0: `processes` */
+    void *context;          /* for initializer, finalizer, and tasks without their own */
     mp_initializer_fn *initializer; /* may be NULL */
+    mp_finalizer_fn *finalizer;     /* may be NULL */
+
+    /* When a worker is replaced.  The new one is there before the old one leaves. */
+    uint64_t max_tasks_per_child;   /* after so many items at most */
+    size_t max_memory_per_child;    /* after an item, if it has more memory than that */
+
+    /* Limits.  Those of time are for tasks that have none of their own. */
+    size_t memory_limit;     /* of a worker: beyond that malloc fails (RLIMIT_DATA) */
+    int time_limit_ms;       /* of an item, from its start: then its worker is ended */
+    int soft_time_limit_ms;  /* then mp_task_should_stop is true */
+    int grace_ms;            /* between SIGTERM and SIGKILL; 0: 100 */
+    int idle_timeout_ms;     /* workers that idle so long leave, until they are needed */
+
+    /* A pool whose workers die again and again without finishing anything is broken. */
+    int death_window_ms;     /* 0: 10 s */
+    unsigned max_deaths;     /* within that time; 0: 100, and 4 for each worker */
+    bool pin;                /* each worker to a processor of its own (Linux) */
+    bool pollable;           /* there is a descriptor: mp_pool_fileno */
+    bool lazy;               /* start workers only when they are needed */
+    bool reserved;           /* zero */
+
+    uint64_t seed;           /* for mp_task_seed */
 } mp_pool_options;
 
 typedef struct mp_task_options {
     size_t struct_size;       /* set by MP_TASK_OPTIONS */
     void *context;            /* given to the task; NULL: the pool's */
     mp_task_failure *failure; /* mp_pool_apply: filled if the task fails; may be NULL */
+    int time_limit_ms;        /* 0: the pool's */
+    int soft_time_limit_ms;   /* 0: the pool's */
+    int retries;              /* run it again up to so often if its worker dies */
+    int reserved;             /* zero */
+    mp_done_fn *callback;     /* mp_pool_apply_async: called when it is settled */
+    void *callback_arg;       /* given to `callback` */
 } mp_task_options;
 
 typedef struct mp_map_options {
@@ -105,7 +111,18 @@ typedef struct mp_map_options {
     size_t chunk_size;        /* items that a worker takes at once; 0: as many as it
                                  does in some microseconds, which suits any map */
     int *errors;              /* `count` numbers, each set to what its item returned,
-                                 EOWNERDEAD or ECANCELED; NULL: not wanted */
+                                 EOWNERDEAD, ETIME or ECANCELED; NULL: not wanted */
+    int time_limit_ms;        /* of each item; 0: the pool's */
+    int soft_time_limit_ms;   /* of each item; 0: the pool's */
+    int retries;              /* run an item again up to so often if its worker dies */
+    int stop_at_failure;      /* not 0: run no more items once one has failed; those
+                                 that were not run fail with ECANCELED */
+    mp_progress_fn *progress; /* mp_pool_map: called about every `progress_ms` */
+    void *progress_arg;       /* given to `progress` */
+    int progress_ms;          /* 0: 100 */
+    int reserved;             /* zero */
+    mp_done_fn *callback;     /* mp_pool_map_async: called when all are settled */
+    void *callback_arg;       /* given to `callback` */
 } mp_map_options;
 
 #define MP_POOL_OPTIONS(...) \
@@ -215,6 +232,114 @@ MP_API int mp_pool_map_async(mp_pool *pool, mp_task_fn *task, const void *items,
                              mp_async_result **out);
 
 /*
+ * mp_pool_reduce - combine all items into one value.
+ *
+ * Every worker starts from a copy of `*result`, as the caller gives it, and lets `fold`
+ * add one item after the other; `combine` then adds up what the workers have, in the
+ * calling process and in no particular order.  So `*result` must be a value that changes
+ * nothing when it is added (0 for a sum), and `combine` must be associative and
+ * commutative, as far as the caller cares: sums of doubles may differ in the last bits
+ * from run to run.
+ *
+ *   static int add(const void *arg, void *result, void *context)    functools.reduce(
+ *   { *(double *)result += *(const double *)arg; return 0; }            operator.add, xs)
+ *   static void sum(void *result, const void *other, void *context)
+ *   { *(double *)result += *(const double *)other; }
+ *   ...
+ *   double total = 0;
+ *   err = mp_pool_reduce(pool, add, sum, xs, n, sizeof *xs, &total, sizeof total, NULL);
+ *
+ * A chunk of items whose worker died is folded again from its beginning if `retries`
+ * allow it; else, or if `fold` returns an error, the reduction fails, for what is
+ * missing in it can't be told from the value, and `*result` is left alone.  Of the
+ * options `errors` is not allowed.
+ *
+ * Returns 0, or as mp_pool_map.
+ *
+ * Processes: the creator of the pool.  Threads: any.  Signal handlers: no.
+ * Python:    functools.reduce, of what pool.map gives
+ */
+typedef void mp_combine_fn(void *result, const void *other, void *context);
+MP_API int mp_pool_reduce(mp_pool *pool, mp_task_fn *fold, mp_combine_fn *combine,
+                          const void *items, size_t count, size_t item_size, void *result,
+                          size_t result_size, const mp_map_options *options);
+
+/*
+ * mp_pool_resize - from now on, have so many workers.
+ *
+ * New ones are forked by the supervisor, as copies of the program as it was at
+ * mp_pool_new.  Those that are too many leave after the item that they are running.  The
+ * call does not wait for either.
+ *
+ * Returns 0, or
+ *   EINVAL   0, or more than the option `max_processes` of the pool
+ *   EPIPE    the pool is closed, terminated or broken
+ *   EPERM    another process made the pool
+ *
+ * Processes: the creator of the pool.  Threads: any.  Signal handlers: no.
+ * Python:    billiard's pool.grow(n), pool.shrink(n)
+ */
+MP_API int mp_pool_resize(mp_pool *pool, unsigned processes);
+
+/* How a pool is. */
+typedef struct mp_pool_status {
+    unsigned processes; /* workers that there should be */
+    unsigned alive;     /* that there are */
+    unsigned busy;      /* of these, at work */
+    unsigned deaths;    /* workers that died, since mp_pool_new */
+    uint64_t submitted; /* tasks, and items of maps */
+    uint64_t queued;    /* of these, not yet begun */
+    uint64_t running;
+    uint64_t done;      /* settled, with or without failure */
+    uint64_t failed;    /* of these */
+    int error;          /* 0, or EPIPE: closed, ECANCELED: terminated, EOWNERDEAD: broken */
+    int reserved;       /* zero */
+    char text[MP_TASK_TEXT_SIZE]; /* why it is broken, or "" */
+} mp_pool_status;
+
+/*
+ * mp_pool_get_status - how many workers there are, and how much is to be done.
+ *
+ * The numbers are of about now, and each by itself; they cost the workers nothing.
+ *
+ * Returns 0 with `*status` filled, or EINVAL for NULL, or EPERM.
+ *
+ * Processes: the creator of the pool.  Threads: any.  Signal handlers: no.
+ * Python:    len(pool._pool), pool._taskqueue.qsize(), ...
+ */
+MP_API int mp_pool_get_status(mp_pool *pool, mp_pool_status *status);
+
+/*
+ * mp_pool_poll - run the callbacks of what is settled, waiting up to `timeout_ms` for
+ * the first of them.
+ *
+ * Returns 0 if any was run, or ETIMEDOUT, or EPIPE if no callback is outstanding, or
+ * EINVAL for NULL or a bad timeout, or EPERM.
+ *
+ * Processes: the creator of the pool.  Threads: any; a callback runs once, in one of
+ * them.  Signal handlers: no.
+ * Python:    what Pool does in a hidden thread
+ */
+MP_API int mp_pool_poll(mp_pool *pool, int timeout_ms);
+
+/*
+ * mp_pool_fileno - a descriptor that is readable when something was settled.
+ *
+ * For poll, select and epoll, to wait for a pool and other things at once; the pool must
+ * have been made with `.pollable`.  When it is readable, call mp_pool_poll(pool,
+ * MP_NOWAIT), which makes it unreadable again, and then ask those results that have no
+ * callback.  It may be readable for nothing.  It belongs to the pool: do not read it, do
+ * not close it.
+ *
+ * Returns 0 with `*fd` set, or ENOTSUP if the pool was not made for it, or EINVAL for
+ * NULL, or EPERM.
+ *
+ * Processes: the creator of the pool.  Threads: any.  Signal handlers: no.
+ * Python:    pool._outqueue._reader.fileno()
+ */
+MP_API int mp_pool_fileno(mp_pool *pool, int *fd);
+
+/*
  * mp_pool_close - take no more tasks; workers leave when all are done.
  *
  * Closing again, or after mp_pool_terminate, changes nothing and is no error.
@@ -267,99 +392,6 @@ MP_API int mp_pool_join(mp_pool *pool, int timeout_ms);
  * Python:    leaving `with Pool() as pool:`
  */
 MP_API void mp_pool_free(mp_pool *pool);
-
-/*
- * mp_async_result_wait - wait up to `timeout_ms` until the task, or every item of the
- * map, is settled: done, failed or cancelled.
- *
- * Returns 0, or ETIMEDOUT, or EINVAL for NULL or a bad timeout, or EPERM in another
- * process than the pool's creator.
- *
- * Processes: the creator of the pool.  Threads: any, one at a time for a result.
- * Signal handlers: no.
- * Python:    result.wait(timeout)
- */
-MP_API int mp_async_result_wait(mp_async_result *result, int timeout_ms);
-
-/*
- * mp_async_result_get - wait, and take the result.
- *
- * For a task, up to `size` bytes of its result are copied to `value`.  For a map,
- * results are in the array that mp_pool_map_async was given; `value` may be NULL with
- * a size of 0, or else is filled with that many bytes of it.  It can be got again.
- *
- * Returns 0, or what the task returned, or for a map the error of the failed item with
- * the lowest index, or
- *   ETIMEDOUT    it is not done
- *   EOWNERDEAD   the worker died
- *   ECANCELED    the pool was terminated
- *   EMSGSIZE     `size` is less than the result's; nothing was copied
- *   EINVAL       `result` is NULL, a NULL pointer has a size, or a bad timeout
- *   EPERM        in another process than the pool's creator
- *
- * Processes: the creator of the pool.  Threads: any, one at a time for a result.
- * Signal handlers: no.
- * Python:    result.get(timeout)
- */
-MP_API int mp_async_result_get(mp_async_result *result, void *value, size_t size,
-                               int timeout_ms);
-
-/*
- * mp_async_result_ready - whether the task, or every item of the map, is settled.
- * False for NULL.
- *
- * Processes: the creator of the pool.  Threads: any.  Signal handlers: no.
- * Python:    result.ready()
- */
-MP_API bool mp_async_result_ready(mp_async_result *result);
-
-/*
- * mp_async_result_successful - whether it was settled without a failure.
- *
- * Returns 0 with `*successful` set, or EBUSY if it is not settled yet, or EINVAL for
- * NULL.
- *
- * Processes: the creator of the pool.  Threads: any.  Signal handlers: no.
- * Python:    result.successful()
- */
-MP_API int mp_async_result_successful(mp_async_result *result, bool *successful);
-
-/*
- * mp_async_result_failure - why it failed: for a map, the item of the lowest index.
- *
- * Returns 0 with `*failure` filled (its `error` is 0 if none failed), or EBUSY if it is
- * not settled yet, or EINVAL for NULL.
- *
- * Processes: the creator of the pool.  Threads: any.  Signal handlers: no.
- * Python:    the exception that result.get() raises
- */
-MP_API int mp_async_result_failure(mp_async_result *result, mp_task_failure *failure);
-
-/*
- * mp_async_result_free - drop a result, or do nothing with NULL.
- *
- * A task that is still to run runs all the same.  For a map that is not settled the
- * call waits until it is, for the workers write to its arrays.
- *
- * Processes: the creator of the pool; in another only memory is freed.  Threads: any.
- * Signal handlers: no.
- * Python:    del result
- */
-MP_API void mp_async_result_free(mp_async_result *result);
-
-/*
- * mp_task_fail - fail a task with a text: `return mp_task_fail(ERANGE, "line %d", n);`
- *
- * The text, cut at MP_TASK_TEXT_SIZE - 1 bytes, reaches the caller's mp_task_failure
- * if the task returns `error`.
- *
- * Returns `error`.
- *
- * Processes: a worker, inside a task; elsewhere the text is dropped.  Threads: the one
- * that runs the task.  Signal handlers: no.
- * Python:    raise ValueError(text)
- */
-MP_API int mp_task_fail(int error, const char *format, ...) MP_PRINTF(2, 3);
 
 #ifdef __cplusplus
 }

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/cpu.h"
 #include "mp/context.h"
 
 #if defined(__linux__) && !defined(MP_PORTABLE)
@@ -239,3 +240,30 @@ unsigned mp_cpu_count(void)
     unsigned limit = count_of_limits();
     return limit && limit < online ? limit : online;
 }
+
+#ifdef HAVE_LINUX
+
+void mp__cpu_pin(unsigned nth)
+{
+    cpu_set_t all, one;
+
+    if (sched_getaffinity(0, sizeof(all), &all))
+        return; /* more processors than fit: leave it to the system */
+    nth %= (unsigned)CPU_COUNT(&all);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &all) && nth-- == 0) {
+            CPU_ZERO(&one);
+            CPU_SET(cpu, &one);
+            sched_setaffinity(0, sizeof(one), &one);
+            return;
+        }
+}
+
+#else
+
+void mp__cpu_pin(unsigned nth)
+{
+    (void)nth;
+}
+
+#endif

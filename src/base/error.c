@@ -14,6 +14,7 @@ static const struct {
 } meanings[] = {
     {0, "no error"},
     {ETIMEDOUT, "it did not happen in time"},
+    {ETIME, "the task took longer than its time limit"},
     {EPIPE, "the other end is gone, or takes no more"},
     {EMSGSIZE, "the buffer is too small for the message, which is kept"},
     {ECANCELED, "the barrier is broken, or the task was cancelled"},

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #if defined(__linux__) && !defined(MP_PORTABLE)
@@ -51,7 +52,30 @@ int mp__sys_pidfd(pid_t pid, int *fd)
     return 0;
 }
 
+/* The kernel fills a struct rusage of its own size, all of longs: the C library's may be
+   another.  It gives the memory in KiB, behind two times. */
+int mp__sys_zombie(siginfo_t *info, size_t *max_rss)
+{
+    enum { MAX_RSS = 4 };
+    long usage[32] = {0};
+
+    info->si_pid = 0;
+    if (syscall(SYS_waitid, P_ALL, 0, info, WEXITED | WNOHANG | WNOWAIT, usage) < 0)
+        return errno;
+    *max_rss = (size_t)usage[MAX_RSS] * 1024;
+    return info->si_pid ? 0 : ECHILD;
+}
+
 #else
+
+int mp__sys_zombie(siginfo_t *info, size_t *max_rss)
+{
+    info->si_pid = 0;
+    if (waitid(P_ALL, 0, info, WEXITED | WNOHANG | WNOWAIT) < 0)
+        return errno;
+    *max_rss = 0;
+    return info->si_pid ? 0 : ECHILD;
+}
 
 /* A fork of another thread between the two steps leaks both ends: POSIX has no more. */
 int mp__sys_pipe(int fds[2])

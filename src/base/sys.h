@@ -7,6 +7,7 @@
 #ifndef MP_BASE_SYS_H
 #define MP_BASE_SYS_H
 
+#include <signal.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -15,5 +16,11 @@ int mp__sys_pipe(int fds[2]);                       /* close-on-exec */
 int mp__sys_map_shared(size_t size, void **memory); /* anonymous, not reserved in swap */
 void *mp__sys_calloc(size_t count, size_t size);    /* freed by free */
 int mp__sys_pidfd(pid_t pid, int *fd);              /* ENOSYS where there are none */
+
+/*
+ * A child that has ended, and stays a zombie: 0, or ECHILD if there is none.  `*max_rss`
+ * is how many bytes of memory it has had at most, 0 where the system does not tell.
+ */
+int mp__sys_zombie(siginfo_t *info, size_t *max_rss);
 
 #endif

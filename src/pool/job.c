@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "pool/running.h"
 
 enum { EMPTY, FREE, OWNED, PENDING };
 
@@ -44,17 +45,19 @@ static size_t round_up(size_t size, size_t unit)
     return (size + unit - 1) / unit * unit;
 }
 
-struct mp__job *mp__job_new(unsigned workers)
+struct mp__job *mp__job_new(struct mp__pool_shared *shared)
 {
+    unsigned places = shared->place_count;
     size_t head = round_up(sizeof(struct mp__job), MP__CACHE_LINE);
-    size_t hands = 2 * (size_t)workers * sizeof(struct mp__hand);
-    size_t failures = workers * sizeof(struct mp__job_failure);
+    size_t hands = 2 * (size_t)places * sizeof(struct mp__hand);
+    size_t failures = ((size_t)places + 1) * sizeof(struct mp__job_failure);
     char *block = mp_shared_alloc(head + hands + failures);
     if (!block)
         return NULL;
 
     struct mp__job *job = (struct mp__job *)(void *)block;
-    job->worker_count = workers;
+    job->shared = shared;
+    job->place_count = places;
     job->hands = (struct mp__hand *)(void *)(block + head);
     job->failures = (struct mp__job_failure *)(void *)(block + head + hands);
     return job;
@@ -65,28 +68,32 @@ void mp__job_free(struct mp__job *job)
     mp_shared_free(job);
 }
 
-void mp__job_deal(struct mp__job *job, uint32_t count)
+static void set_hand(struct mp__hand *hand, uint64_t word)
+{
+    atomic_store_explicit(&hand->word, word, memory_order_relaxed);
+    atomic_store_explicit(&hand->thief, 0, memory_order_relaxed);
+}
+
+void mp__job_deal(struct mp__job *job, uint32_t count, unsigned shares)
 {
     uint32_t begin = 0;
 
     job->count = count;
-    for (unsigned i = 0; i < job->worker_count; i++) {
-        uint32_t end = (uint32_t)((uint64_t)count * (i + 1) / job->worker_count);
-        uint64_t share = begin < end ? pack(FREE, 0, begin, end) : pack(EMPTY, 0, end, end);
-        atomic_store_explicit(&job->hands[i].word, share, memory_order_relaxed);
-        atomic_store_explicit(&job->hands[job->worker_count + i].word, 0,
-                              memory_order_relaxed);
-        atomic_store_explicit(&job->hands[i].thief, 0, memory_order_relaxed);
-        atomic_store_explicit(&job->hands[job->worker_count + i].thief, 0,
-                              memory_order_relaxed);
-        atomic_store_explicit(&job->failures[i].index, UINT64_MAX, memory_order_relaxed);
+    atomic_store_explicit(&job->stopped, MP__JOB_RUNS, memory_order_relaxed);
+    atomic_store_explicit(&job->failed, 0, memory_order_relaxed);
+    for (unsigned i = 0; i < 2 * job->place_count; i++) {
+        uint32_t end = i < shares ? (uint32_t)((uint64_t)count * (i + 1) / shares) : begin;
+        set_hand(&job->hands[i],
+                 begin < end ? pack(FREE, 0, begin, end) : pack(EMPTY, 0, end, end));
         begin = end;
     }
+    for (unsigned i = 0; i <= job->place_count; i++)
+        atomic_store_explicit(&job->failures[i].index, UINT64_MAX, memory_order_relaxed);
 }
 
 bool mp__job_takeable(const struct mp__job *job)
 {
-    for (unsigned i = 0; i < 2 * job->worker_count; i++) {
+    for (unsigned i = 0; i < 2 * job->place_count; i++) {
         struct span span = unpack(atomic_load(&job->hands[i].word));
         if ((span.state == FREE || span.state == OWNED) && span.next < span.end)
             return true;
@@ -96,33 +103,55 @@ bool mp__job_takeable(const struct mp__job *job)
 
 bool mp__job_done(const struct mp__job *job)
 {
-    for (unsigned i = 0; i < 2 * job->worker_count; i++)
+    for (unsigned i = 0; i < 2 * job->place_count; i++)
         if (unpack(atomic_load(&job->hands[i].word)).state != EMPTY)
             return false;
     return true;
 }
 
 /*
- * Keep the failure if its index is the lowest of this worker's place.  While it is being
- * written there is none; the writer's death then makes one of the same item.
+ * Keep the failure if its index is the lowest of this place.  While it is being written
+ * there is none; the writer's death then makes one of the same item.
  */
-static void keep_failure(struct mp__job *job, unsigned worker, uint32_t item, int error,
-                         pid_t pid, int exitcode, const char *text)
+static void keep_failure(struct mp__job *job, unsigned place, uint32_t item,
+                         const mp_task_failure *what)
 {
-    struct mp__job_failure *kept = &job->failures[worker];
+    struct mp__job_failure *kept = &job->failures[place];
 
     if (job->errors)
-        job->errors[item] = error;
+        job->errors[item] = what->error;
     if (atomic_load_explicit(&kept->index, memory_order_relaxed) <= job->first + item)
         return;
     atomic_store_explicit(&kept->index, UINT64_MAX, memory_order_relaxed);
     mp__kill_point_order();
-    kept->error = error;
-    kept->exitcode = exitcode;
-    kept->pid = pid;
-    strncpy(kept->text, text, sizeof(kept->text) - 1);
-    kept->text[sizeof(kept->text) - 1] = '\0';
+    kept->what = *what;
+    kept->what.index = job->first + item;
     atomic_store_explicit(&kept->index, job->first + item, memory_order_release);
+}
+
+/* An item failed; does that end the whole map? */
+static void count_failure(struct mp__job *job)
+{
+    uint32_t runs = MP__JOB_RUNS;
+
+    atomic_fetch_add_explicit(&job->failed, 1, memory_order_relaxed);
+    if (job->stops)
+        atomic_compare_exchange_strong(&job->stopped, &runs, MP__JOB_FAILED);
+}
+
+/* The running item has returned an error. */
+static void fail_item(struct mp__job *job, struct mp__worker *self, unsigned worker,
+                      uint32_t item, int error)
+{
+    mp_task_failure what = {.error = error,
+                            .pid = getpid(),
+                            .attempts = 1 + (job->attempts ? job->attempts[item] : 0),
+                            .kind = MP_FAILURE_RETURNED};
+
+    strncpy(what.text, mp__task_text(error), sizeof(what.text) - 1);
+    keep_failure(job, worker, item, &what);
+    count_failure(job);
+    mp__worker_count(&self->failed, 1);
 }
 
 bool mp__job_failure(const struct mp__job *job, mp_task_failure *failure)
@@ -130,21 +159,16 @@ bool mp__job_failure(const struct mp__job *job, mp_task_failure *failure)
     const struct mp__job_failure *lowest = NULL;
     uint64_t index = UINT64_MAX;
 
-    for (unsigned i = 0; i < job->worker_count; i++) {
+    for (unsigned i = 0; i <= job->place_count; i++) {
         uint64_t other = atomic_load_explicit(&job->failures[i].index, memory_order_acquire);
         if (other < index) {
             index = other;
             lowest = &job->failures[i];
         }
     }
-    if (!lowest)
-        return false;
-    *failure = (mp_task_failure){.error = lowest->error,
-                                 .exitcode = lowest->exitcode,
-                                 .pid = lowest->pid,
-                                 .index = index};
-    memcpy(failure->text, lowest->text, sizeof(failure->text));
-    return true;
+    if (lowest)
+        *failure = lowest->what;
+    return lowest != NULL;
 }
 
 /*
@@ -166,9 +190,29 @@ static void run_batch(struct mp__job *job, struct mp__worker *self, unsigned wor
                                &self->loop);
         next = err ? (uint32_t)(mp__worker_at(self) >> 1) : end;
         if (err)
-            keep_failure(job, worker, next++, err, getpid(), 0, mp__task_text(err));
+            fail_item(job, self, worker, next++, err);
     }
     mp__worker_set_at(self, (uint64_t)end << 1);
+}
+
+/* The same where each item has a limit, or is a number: one after the other. */
+static void run_singly(struct mp__job *job, struct mp__worker *self, unsigned worker,
+                       uint32_t next, uint32_t end)
+{
+    for (; next != end; next++) {
+        uint64_t number = job->first + next;
+        const void *arg = job->items ? job->items + next * job->item_size
+                                     : (const void *)&number;
+        uintptr_t result = (uintptr_t)job->results + next * job->result_size;
+
+        mp__worker_set_at(self, (uint64_t)next << 1 | 1);
+        mp__limits_begin(&job->limits);
+        int err = job->task(arg, (void *)result, job->context);
+        mp__limits_end();
+        if (err)
+            fail_item(job, self, worker, next, err);
+        mp__worker_set_at(self, (uint64_t)(next + 1) << 1);
+    }
 }
 
 /* How many items to take next, from how long the last batch took. */
@@ -183,9 +227,55 @@ static uint32_t next_batch(uint32_t batch, int64_t took)
     return batch;
 }
 
-/* Take batches from a hand that this worker owns until it is empty. */
-static void run_hand(struct mp__job *job, struct mp__hand *hand, struct mp__worker *self,
-                     unsigned worker, uint32_t *batch)
+/* Items are settled that nobody has run. */
+static void count_unrun(struct mp__job *job, struct span span)
+{
+    uint32_t count = span.end - span.next;
+
+    atomic_fetch_add_explicit(&job->failed, count, memory_order_relaxed);
+    atomic_fetch_add_explicit(&job->shared->unrun, count, memory_order_relaxed);
+}
+
+/* Items of a hand are not run any more.  Who dies here leaves them to be dropped again. */
+static bool drop_rest(struct mp__job *job, struct mp__hand *hand, uint64_t word,
+                      unsigned place)
+{
+    static const mp_task_failure cancelled = {.error = ECANCELED,
+                                              .kind = MP_FAILURE_CANCELLED};
+    struct span span = unpack(word);
+
+    if (!swap(hand, word, pack(OWNED, place, span.end, span.end)))
+        return false;
+    if (atomic_load(&job->stopped) == MP__JOB_CANCELLED)
+        keep_failure(job, place, span.next, &cancelled);
+    for (uint32_t item = span.next; job->errors && item < span.end; item++)
+        job->errors[item] = ECANCELED;
+    count_unrun(job, span);
+    return true;
+}
+
+/* Batches take about equally long, unless the caller or a limit says how long. */
+static void run_some(struct mp__job *job, unsigned worker, uint32_t next, uint32_t take,
+                     uint32_t *batch)
+{
+    struct mp__worker *self = &job->shared->workers[worker];
+    int64_t began = job->chunk ? 0 : mp__now();
+
+    if (job->items && !job->limits.hard && !job->limits.soft)
+        run_batch(job, self, worker, next, next + take);
+    else
+        run_singly(job, self, worker, next, next + take);
+    mp__worker_count(&self->done, take);
+    if (!job->chunk && take == *batch)
+        *batch = next_batch(take, mp__now() - began);
+}
+
+/*
+ * Take batches from a hand that this worker owns until it is empty.  If the worker is to
+ * leave before, the rest becomes anybody's, and false is returned.
+ */
+static bool run_hand(struct mp__job *job, struct mp__hand *hand, unsigned worker,
+                     uint32_t *batch)
 {
     for (;;) {
         uint64_t word = atomic_load_explicit(&hand->word, memory_order_relaxed);
@@ -193,26 +283,61 @@ static void run_hand(struct mp__job *job, struct mp__hand *hand, struct mp__work
         if (span.next == span.end) {
             /* Nobody else changes an owned hand without items. */
             atomic_store(&hand->word, pack(EMPTY, 0, span.end, span.end));
-            return;
+            return true;
+        }
+        if (atomic_load_explicit(&job->stopped, memory_order_relaxed)) {
+            drop_rest(job, hand, word, worker);
+            continue;
         }
         uint32_t take = span.end - span.next;
         if (take > *batch)
             take = *batch;
-        if (!swap(hand, word, pack(OWNED, worker, span.next + take, span.end)))
+        take = mp__worker_may_run(take);
+        if (!take) {
+            if (swap(hand, word, pack(FREE, 0, span.next, span.end)))
+                return false;
             continue;
-
-        int64_t began = job->chunk ? 0 : mp__now();
-        run_batch(job, self, worker, span.next, span.next + take);
-        if (!job->chunk && take == *batch)
-            *batch = next_batch(take, mp__now() - began);
+        }
+        if (swap(hand, word, pack(OWNED, worker, span.next + take, span.end)))
+            run_some(job, worker, span.next, take, batch);
     }
+}
+
+void mp__job_cancel(struct mp__job *job)
+{
+    atomic_store(&job->stopped, MP__JOB_CANCELLED);
+    for (unsigned i = 0; i < 2 * job->place_count; i++) {
+        struct mp__hand *hand = &job->hands[i];
+        uint64_t word = atomic_load(&hand->word);
+        /* As if the client were one more worker.  If it dies, so does the pool. */
+        while (unpack(word).state == FREE)
+            if (drop_rest(job, hand, word, job->place_count)) {
+                uint32_t end = unpack(word).end;
+                atomic_store(&hand->word, pack(EMPTY, 0, end, end));
+                break;
+            } else {
+                word = atomic_load(&hand->word);
+            }
+    }
+}
+
+uint32_t mp__job_settled(const struct mp__job *job)
+{
+    uint32_t left = 0;
+
+    for (unsigned i = 0; i < 2 * job->place_count; i++) {
+        struct span span = unpack(atomic_load(&job->hands[i].word));
+        if (span.state != PENDING)
+            left += span.end - span.next;
+    }
+    return left < job->count ? job->count - left : 0;
 }
 
 /* Make a FREE hand this worker's own: its first share, or any other. */
 static struct mp__hand *claim_free(struct mp__job *job, struct mp__worker *self,
                                    unsigned worker)
 {
-    unsigned count = 2 * job->worker_count;
+    unsigned count = 2 * job->place_count;
 
     for (unsigned i = 0; i < count; i++) {
         struct mp__hand *hand = &job->hands[(worker + i) % count];
@@ -240,7 +365,7 @@ static struct mp__hand *find_victim(struct mp__job *job)
     struct mp__hand *victim = NULL;
     uint32_t most = 0;
 
-    for (unsigned i = 0; i < 2 * job->worker_count; i++) {
+    for (unsigned i = 0; i < 2 * job->place_count; i++) {
         struct mp__hand *hand = &job->hands[i];
         struct span span = unpack(atomic_load(&hand->word));
         if (span.state == OWNED && span.end - span.next > most &&
@@ -255,10 +380,10 @@ static struct mp__hand *find_victim(struct mp__job *job)
 /* Make an EMPTY hand PENDING, under its lock, for a locked hand must keep its end. */
 static struct mp__hand *claim_empty(struct mp__job *job, unsigned worker, uint64_t wanted)
 {
-    unsigned count = 2 * job->worker_count;
+    unsigned count = 2 * job->place_count;
 
     for (unsigned i = 0; i < count; i++) {
-        struct mp__hand *hand = &job->hands[(job->worker_count + worker + i) % count];
+        struct mp__hand *hand = &job->hands[(job->place_count + worker + i) % count];
         if (unpack(atomic_load(&hand->word)).state != EMPTY || !lock_hand(hand, worker))
             continue;
         bool empty = unpack(atomic_load(&hand->word)).state == EMPTY;
@@ -316,8 +441,9 @@ static struct mp__hand *steal(struct mp__job *job, struct mp__worker *self, unsi
     }
 }
 
-void mp__job_work(struct mp__job *job, struct mp__pool_shared *shared, unsigned worker)
+void mp__job_work(struct mp__job *job, unsigned worker)
 {
+    struct mp__pool_shared *shared = job->shared;
     struct mp__worker *self = &shared->workers[worker];
     uint32_t batch = job->chunk ? job->chunk : 1;
 
@@ -329,14 +455,15 @@ void mp__job_work(struct mp__job *job, struct mp__pool_shared *shared, unsigned 
             return;
         if (mp__job_takeable(job))
             mp__queue_ring(shared);
-        run_hand(job, hand, self, worker, &batch);
+        if (!run_hand(job, hand, worker, &batch))
+            return;
     }
 }
 
 /* The hand that `worker` has in `state`, or NULL. */
 static struct mp__hand *hand_of(struct mp__job *job, unsigned worker, unsigned state)
 {
-    for (unsigned i = 0; i < 2 * job->worker_count; i++) {
+    for (unsigned i = 0; i < 2 * job->place_count; i++) {
         struct span span = unpack(atomic_load(&job->hands[i].word));
         if (span.state == state && span.worker == worker)
             return &job->hands[i];
@@ -356,7 +483,7 @@ static void settle_theft(struct mp__job *job, unsigned worker)
 
     if (loot)
         wanted = unpack(atomic_load(&loot->word));
-    for (unsigned i = 0; i < 2 * job->worker_count; i++) {
+    for (unsigned i = 0; i < 2 * job->place_count; i++) {
         struct mp__hand *hand = &job->hands[i];
         if (hand == loot || atomic_load(&hand->thief) != worker + 1)
             continue;
@@ -366,24 +493,38 @@ static void settle_theft(struct mp__job *job, unsigned worker)
     if (loot)
         atomic_store(&loot->word, taken ? pack(FREE, 0, wanted.next, wanted.end)
                                         : pack(EMPTY, 0, 0, 0));
-    for (unsigned i = 0; i < 2 * job->worker_count; i++) {
+    for (unsigned i = 0; i < 2 * job->place_count; i++) {
         uint32_t dead = worker + 1;
         atomic_compare_exchange_strong(&job->hands[i].thief, &dead, 0);
     }
 }
 
-void mp__job_settle(struct mp__job *job, unsigned worker, uint64_t at, int error, pid_t pid,
-                    int exitcode)
+/* Whether a worker's death at this item leaves it one more attempt. */
+static bool try_again(struct mp__job *job, uint32_t item)
+{
+    if (!job->attempts || job->attempts[item] >= job->retries)
+        return false;
+    job->attempts[item]++;
+    return true;
+}
+
+unsigned mp__job_settle(struct mp__job *job, unsigned worker, uint64_t at,
+                        const mp_task_failure *what, bool may_retry)
 {
     settle_theft(job, worker);
 
     struct mp__hand *hand = hand_of(job, worker, OWNED);
     if (!hand)
-        return;
+        return 0;
     uint32_t next = (uint32_t)(at >> 1);
-    if (at & 1) {
-        keep_failure(job, worker, next, error, pid, exitcode, "");
+    unsigned failed = 0;
+    if (at & 1 && !(may_retry && try_again(job, next))) {
+        mp_task_failure lost = *what;
+        lost.attempts = 1 + (job->attempts ? job->attempts[next] : 0);
+        keep_failure(job, worker, next, &lost);
+        count_failure(job);
         next++;
+        failed = 1;
     }
     for (;;) {
         uint64_t word = atomic_load(&hand->word);
@@ -391,18 +532,19 @@ void mp__job_settle(struct mp__job *job, unsigned worker, uint64_t at, int error
         uint64_t left = next < span.end ? pack(FREE, 0, next, span.end)
                                         : pack(EMPTY, 0, span.end, span.end);
         if (swap(hand, word, left))
-            return;
+            return failed;
     }
 }
 
-void mp__job_settle_all(struct mp__job *job, int error)
+void mp__job_settle_all(struct mp__job *job, const mp_task_failure *what)
 {
-    for (unsigned i = 0; i < 2 * job->worker_count; i++) {
+    for (unsigned i = 0; i < 2 * job->place_count; i++) {
         struct span span = unpack(atomic_load(&job->hands[i].word));
         if (span.state == EMPTY)
             continue;
         for (uint32_t item = span.next; item < span.end; item++)
-            keep_failure(job, i % job->worker_count, item, error, 0, 0, "");
+            keep_failure(job, i % job->place_count, item, what);
+        count_unrun(job, span);
         atomic_store(&job->hands[i].word, pack(EMPTY, 0, span.end, span.end));
     }
 }

@@ -38,57 +38,70 @@ struct mp__hand {
     _Atomic uint32_t thief; /* worker + 1 that has locked it, or 0 */
 };
 
-/* The failure of the lowest index that a worker has met, or that its death was. */
+/* The failure of the lowest index that a place has seen. */
 struct mp__job_failure {
     _Alignas(MP__CACHE_LINE) _Atomic uint64_t index; /* UINT64_MAX: none */
-    int error;
-    int exitcode;
-    pid_t pid;
-    char text[MP_TASK_TEXT_SIZE];
+    mp_task_failure what;
 };
+
+/* Whether items that nobody has begun are still to be run. */
+enum { MP__JOB_RUNS, MP__JOB_FAILED, MP__JOB_CANCELLED };
 
 struct mp__job {
     mp_task_fn *task;
     void *context;
-    const char *items;
+    const char *items; /* NULL: the items are numbers */
     size_t item_size;
     char *results;
     size_t result_size;
-    int *errors;    /* in the arena, or NULL */
-    uint64_t first; /* the caller's index of item 0 */
+    int *errors;       /* in the arena, or NULL */
+    uint8_t *attempts; /* of each item that are over; or NULL: there is but one */
+    uint64_t first;    /* the caller's index of item 0 */
+    uint64_t call;     /* for mp_task_seed */
     uint32_t count;
     uint32_t chunk; /* items in a batch; 0: as time tells */
-    unsigned worker_count;
-    struct mp__hand *hands;            /* 2 * worker_count */
-    struct mp__job_failure *failures;  /* worker_count */
-    struct mp__job *next;              /* client: idle jobs */
-    uint64_t number;                   /* client: of the task it was for last */
+    uint8_t retries;
+    bool stops; /* at the first failure */
+    _Atomic uint32_t stopped; /* and how: items are dropped and not run any more */
+    _Atomic uint32_t failed;  /* items, about */
+    struct mp__limits limits;
+    struct mp__pool_shared *shared;
+    unsigned place_count;
+    struct mp__hand *hands;           /* 2 * place_count */
+    struct mp__job_failure *failures; /* of each place, and of the client */
+    struct mp__job *next;             /* client: idle jobs */
+    uint64_t number;                  /* client: of the task it was for last */
 };
 
-/* A job with hands for that many workers, or NULL. */
-struct mp__job *mp__job_new(unsigned workers);
+/* A job with hands for all places of the pool, or NULL. */
+struct mp__job *mp__job_new(struct mp__pool_shared *shared);
 void mp__job_free(struct mp__job *job);
 
-/* Share `count` items out; everything else is set by the caller. */
-void mp__job_deal(struct mp__job *job, uint32_t count);
+/* Share `count` items out to `shares` workers; all else is set by the caller. */
+void mp__job_deal(struct mp__job *job, uint32_t count, unsigned shares);
 
-/* Worker: take and run items until none can be taken, waking others while there are. */
-void mp__job_work(struct mp__job *job, struct mp__pool_shared *shared, unsigned worker);
+/* Worker: take and run items until none can be taken, waking others while there are, or
+   until the worker is to leave. */
+void mp__job_work(struct mp__job *job, unsigned worker);
+
+/* Client: let no more items be run, and drop those that nobody has taken. */
+void mp__job_cancel(struct mp__job *job);
 
 bool mp__job_takeable(const struct mp__job *job);
 bool mp__job_done(const struct mp__job *job);
 
-/* Settle what a dead worker had in its hands: the item it was at fails with `error`. */
-void mp__job_settle(struct mp__job *job, unsigned worker, uint64_t at, int error, pid_t pid,
-                    int exitcode);
+/* Settle what a dead worker had in its hands: the item it was at fails as `what` says,
+   or is tried again if it `may_retry`.  How many items have failed. */
+unsigned mp__job_settle(struct mp__job *job, unsigned worker, uint64_t at,
+                        const mp_task_failure *what, bool may_retry);
 
 /* No worker is left: fail every item that is still in a hand. */
-void mp__job_settle_all(struct mp__job *job, int error);
+void mp__job_settle_all(struct mp__job *job, const mp_task_failure *what);
+
+/* Items that are in no hand any more, about: a batch under way counts as done. */
+uint32_t mp__job_settled(const struct mp__job *job);
 
 /* The failure of the lowest index, if any. */
 bool mp__job_failure(const struct mp__job *job, mp_task_failure *failure);
-
-/* What mp_task_fail was given last in this process for `error`, or "". */
-const char *mp__task_text(int error);
 
 #endif

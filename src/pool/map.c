@@ -37,6 +37,13 @@ struct mp__map {
     size_t result_size;
     int *errors;
     size_t chunk;
+    struct mp__limits limits;
+    unsigned retries;
+    bool stops;     /* at the first failure */
+    bool cancelled; /* no more windows */
+    uint64_t call;  /* for mp_task_seed */
+    int64_t began;
+    uint64_t failed; /* items of collected windows */
     bool copies_items;
     bool copies_results;
     bool copies_errors;
@@ -54,10 +61,11 @@ static size_t aligned(size_t size)
     return (size + MP__CACHE_LINE - 1) & ~(size_t)(MP__CACHE_LINE - 1);
 }
 
-/* Where results and errors begin in a window's block, and its size. */
+/* Where results, errors and attempts begin in a window's block, and its size. */
 struct layout {
     size_t results;
     size_t errors;
+    size_t attempts;
     size_t size;
 };
 
@@ -68,7 +76,8 @@ static struct layout block_layout(const struct mp__map *map, size_t count)
     layout.results = map->copies_items ? aligned(count * map->item_size) : 0;
     layout.errors =
         layout.results + (map->copies_results ? aligned(count * map->result_size) : 0);
-    layout.size = layout.errors + (map->copies_errors ? count * sizeof(int) : 0);
+    layout.attempts = layout.errors + (map->copies_errors ? count * sizeof(int) : 0);
+    layout.size = layout.attempts + (map->retries ? count : 0);
     return layout;
 }
 
@@ -119,14 +128,15 @@ static struct mp__job *get_job(mp_pool *pool)
     for (struct mp__job **link = &pool->idle_jobs; *link; link = &(*link)->next) {
         struct mp__job *job = *link;
         bool used = false;
-        for (unsigned i = 0; i < shared->worker_count && !used; i++)
-            used = atomic_load(&shared->workers[i].current) == job->number + 1;
+        for (unsigned i = 0; i < shared->place_count && !used; i++)
+            used = (atomic_load(&shared->workers[i].current) & ~MP__DOOMED) ==
+                   job->number + 1;
         if (!used) {
             *link = job->next;
             return job;
         }
     }
-    return mp__job_new(shared->worker_count);
+    return mp__job_new(shared);
 }
 
 static void put_job(mp_pool *pool, struct mp__job *job, uint64_t number)
@@ -136,7 +146,7 @@ static void put_job(mp_pool *pool, struct mp__job *job, uint64_t number)
     pool->idle_jobs = job;
 }
 
-static void fill_job(const struct mp__map *map, struct window *window)
+static void fill_job(const struct mp__map *map, struct window *window, unsigned shares)
 {
     struct layout layout = block_layout(map, map->window_items);
     struct mp__job *job = window->job;
@@ -148,7 +158,18 @@ static void fill_job(const struct mp__map *map, struct window *window)
     job->result_size = map->result_size;
     job->first = start;
     job->chunk = map->chunk < MP__JOB_ITEMS_MAX ? (uint32_t)map->chunk : MP__JOB_ITEMS_MAX;
-    job->items = map->copies_items ? window->block : map->items + start * map->item_size;
+    job->call = map->call;
+    job->limits = map->limits;
+    job->stops = map->stops;
+    job->retries = (uint8_t)map->retries;
+    job->attempts = NULL;
+    if (map->retries) {
+        job->attempts = (uint8_t *)window->block + layout.attempts;
+        memset(job->attempts, 0, window->count);
+    }
+    job->items = NULL;
+    if (map->items)
+        job->items = map->copies_items ? window->block : map->items + start * map->item_size;
     job->results = NULL;
     if (map->results)
         job->results = map->copies_results ? window->block + layout.results
@@ -163,7 +184,7 @@ static void fill_job(const struct mp__map *map, struct window *window)
                window->count * map->item_size);
     if (job->errors)
         memset(job->errors, 0, window->count * sizeof(int));
-    mp__job_deal(job, window->count);
+    mp__job_deal(job, window->count, shares);
 }
 
 /* Publish a window whose job is filled. */
@@ -201,12 +222,14 @@ static int submit_window(mp_pool *pool, struct mp__map *map)
     pthread_mutex_unlock(&pool->mutex);
     if (!window->job)
         return ENOMEM;
-    fill_job(map, window);
+    fill_job(map, window, atomic_load(&pool->shared->wanted));
 
     pthread_mutex_lock(&pool->mutex);
     int err = publish(pool, map, window);
     if (err)
         put_job(pool, window->job, UINT64_MAX - 1);
+    else
+        pool->submitted += window->count;
     pthread_mutex_unlock(&pool->mutex);
     if (!err)
         map->submitted++;
@@ -229,6 +252,9 @@ static int collect_window(mp_pool *pool, struct mp__map *map, int64_t deadline)
                window->count * sizeof(int));
     if (!map->failure.error)
         mp__job_failure(window->job, &map->failure);
+    map->failed += atomic_load(&window->job->failed);
+    if (map->stops && map->failure.error)
+        map->cancelled = true;
     pthread_mutex_lock(&pool->mutex);
     put_job(pool, window->job, window->number);
     mp__queue_release(pool, window->number);
@@ -278,6 +304,39 @@ int mp__map_get(struct mp__map *map, void *value, size_t size)
     return map->failure.error;
 }
 
+/* The windows that are under way. */
+static struct window *window_at(struct mp__map *map, size_t number)
+{
+    return &map->windows[number % map->slots];
+}
+
+void mp__map_cancel(mp_pool *pool, struct mp__map *map)
+{
+    map->cancelled = true;
+    for (size_t i = map->collected; i < map->submitted; i++) {
+        struct window *window = window_at(map, i);
+        mp__job_cancel(window->job);
+        if (mp__job_done(window->job))
+            mp__task_settle(pool->shared, window->task);
+        else
+            mp__task_end(pool->shared, window->number);
+    }
+}
+
+void mp__map_progress(const struct mp__map *map, mp_progress *progress)
+{
+    *progress = (mp_progress){.total = map->count,
+                              .failed = map->failed,
+                              .elapsed_ms = (mp__now() - map->began) / MP__MILLISECOND};
+    for (size_t i = map->collected; i < map->submitted; i++) {
+        const struct window *window = &map->windows[i % map->slots];
+        progress->done += mp__job_settled(window->job);
+        progress->failed += atomic_load(&window->job->failed);
+    }
+    size_t collected = map->collected * map->window_items;
+    progress->done += collected < map->count ? collected : map->count;
+}
+
 void mp__map_failure(const struct mp__map *map, mp_task_failure *failure)
 {
     *failure = map->failure;
@@ -300,19 +359,24 @@ static int make_plan(struct mp__map *plan, mp_task_failure **failure, const mp_p
                      void *results, size_t result_size, const mp_map_options *options)
 {
     mp_map_options known;
+    struct mp__limits limits;
     int err = mp__pool_check(pool);
     if (!err)
         err = mp__options_read(&known, sizeof(known), options);
+    if (!err)
+        err = mp__limits_read(&limits, pool, known.time_limit_ms, known.soft_time_limit_ms,
+                              known.retries);
     if (err)
         return err;
-    if (!task || (count && (!items || !item_size)) || (!results && result_size))
+    if (!task || !items != !item_size || (!results && result_size) || known.reserved ||
+        known.progress_ms < 0)
         return EINVAL;
     if ((item_size && count > SIZE_MAX / 4 / item_size) ||
         (result_size && count > SIZE_MAX / 4 / result_size))
         return EOVERFLOW;
     *plan = (struct mp__map){
         .task = task,
-        .context = known.context ? known.context : pool->shared->context,
+        .context = known.context ? known.context : pool->shared->options.context,
         .items = items,
         .count = count,
         .item_size = item_size,
@@ -320,7 +384,11 @@ static int make_plan(struct mp__map *plan, mp_task_failure **failure, const mp_p
         .result_size = results ? result_size : 0,
         .errors = known.errors,
         .chunk = known.chunk_size,
-        .copies_items = !mp_shared_contains(items),
+        .limits = limits,
+        .retries = (unsigned)known.retries,
+        .stops = known.stop_at_failure != 0,
+        .began = mp__now(),
+        .copies_items = items && !mp_shared_contains(items),
         .copies_results = result_size && !mp_shared_contains(results),
         .copies_errors = known.errors && !mp_shared_contains(known.errors),
     };
@@ -337,11 +405,11 @@ int mp_pool_map(mp_pool *pool, mp_task_fn *task, const void *items, size_t count
     int err = make_plan(&plan, &failure, pool, task, items, count, item_size, results,
                         result_size, options);
     if (!err)
-        err = new_map(&map, &plan, pool->shared->worker_count, true);
+        err = new_map(&map, &plan, atomic_load(&pool->shared->wanted), true);
     if (err)
         return err;
 
-    while (!err && map->submitted < map->window_count) {
+    while (!err && map->submitted < map->window_count && !map->cancelled) {
         if (map->submitted - map->collected == map->slots)
             err = collect_half(pool, map);
         else
@@ -370,7 +438,7 @@ int mp_pool_map_async(mp_pool *pool, mp_task_fn *task, const void *items, size_t
     mp_async_result *result = mp__sys_calloc(1, sizeof(*result));
     if (!result)
         return ENOMEM;
-    err = new_map(&map, &plan, pool->shared->worker_count, false);
+    err = new_map(&map, &plan, atomic_load(&pool->shared->wanted), false);
     if (err) {
         free(result);
         return err;

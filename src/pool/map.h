@@ -16,6 +16,8 @@ struct mp__map;
 
 int mp__map_wait(mp_pool *pool, struct mp__map *map, int64_t deadline);
 int mp__map_get(struct mp__map *map, void *value, size_t size);
+void mp__map_cancel(mp_pool *pool, struct mp__map *map);
+void mp__map_progress(const struct mp__map *map, mp_progress *progress);
 void mp__map_failure(const struct mp__map *map, mp_task_failure *failure);
 void mp__map_free(mp_pool *pool, struct mp__map *map);
 void mp__map_forget(struct mp__map *map); /* in a foreign process */

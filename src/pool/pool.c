@@ -93,28 +93,57 @@ static void free_shared(struct mp__pool_shared *shared)
     mp_shared_free(shared);
 }
 
+/* Fill in what the caller has left to the library; EINVAL if that can't be. */
+static int complete_options(mp_pool_options *options)
+{
+    if (!options->processes)
+        options->processes = mp_cpu_count();
+    if (!options->max_processes)
+        options->max_processes = options->processes;
+    if (!options->grace_ms)
+        options->grace_ms = 100;
+    if (!options->death_window_ms)
+        options->death_window_ms = 10000;
+    if (!options->max_deaths)
+        options->max_deaths = 100 + 4 * options->processes;
+    bool makes_sense =
+        options->max_processes >= options->processes &&
+        options->max_processes <= MP__WORKERS_MAX && options->time_limit_ms >= 0 &&
+        options->soft_time_limit_ms >= 0 && options->grace_ms >= 0 &&
+        options->idle_timeout_ms >= 0 && options->death_window_ms >= 0 &&
+        !options->reserved;
+    return makes_sense ? 0 : EINVAL;
+}
+
+/* Places: one for each worker, and spare ones if workers are replaced beforehand. */
+static unsigned count_places(const mp_pool_options *options)
+{
+    unsigned spare = options->max_tasks_per_child ? 1 + options->max_processes / 16 : 0;
+
+    return options->max_processes + spare;
+}
+
 static int new_shared(struct mp__pool_shared **out, const mp_pool_options *options)
 {
-    unsigned workers = options->processes ? options->processes : mp_cpu_count();
-    if (workers > MP__WORKERS_MAX)
-        return EINVAL;
-
     struct mp__pool_shared *shared = mp_shared_alloc(sizeof(*shared));
     if (!shared)
         return ENOMEM;
-    shared->workers = mp_shared_alloc(workers * sizeof(struct mp__worker));
+    unsigned places = count_places(options);
+    shared->workers = mp_shared_alloc(places * sizeof(struct mp__worker));
     shared->directory = mp_shared_alloc(MP__DIRECTORY_SIZE * sizeof(void *));
     if (!shared->workers || !shared->directory) {
         free_shared(shared);
         return ENOMEM;
     }
-    shared->worker_count = workers;
-    shared->idle_words = (workers + 63) / 64;
-    shared->open_size = workers < MP__OPEN_MAPS ? workers : MP__OPEN_MAPS;
+    shared->place_count = places;
+    shared->idle_words = (places + 63) / 64;
+    shared->open_size = places < MP__OPEN_MAPS ? places : MP__OPEN_MAPS;
     shared->client_pid = getpid();
     shared->client = mp__self;
-    shared->context = options->context;
-    shared->initializer = options->initializer;
+    shared->options = *options;
+    shared->heed[0] = shared->heed[1] = -1;
+    shared->wanted = options->processes;
+    shared->resting = options->lazy ? options->processes : 0;
     *out = shared;
     return 0;
 }
@@ -206,7 +235,10 @@ static void settle_orphans(mp_pool *pool)
     struct mp__pool_shared *shared = pool->shared;
     int64_t deadline = mp__now() + ORPHAN_GRACE_NS;
 
-    for (unsigned i = 0; i < shared->worker_count; i++) {
+    const mp_task_failure death = {
+        .error = EOWNERDEAD, .exitcode = -SIGKILL, .kind = MP_FAILURE_POOL};
+
+    for (unsigned i = 0; i < shared->place_count; i++) {
         struct mp__worker *worker = &shared->workers[i];
         uint64_t member = atomic_load(&worker->member);
         pid_t pid = atomic_load(&worker->pid);
@@ -216,7 +248,7 @@ static void settle_orphans(mp_pool *pool)
             nap();
         }
         if (pid)
-            mp__settle_worker(shared, i, pid, -SIGKILL);
+            mp__settle_worker(shared, i, &death);
         if (member && pid)
             mp__member_bury(member);
         if (pid)
@@ -245,8 +277,8 @@ int mp_pool_new(mp_pool **out, const mp_pool_options *options)
 {
     mp_pool_options known;
     int err = out ? mp__options_read(&known, sizeof(known), options) : EINVAL;
-    if (!err && known.reserved)
-        err = EINVAL;
+    if (!err)
+        err = complete_options(&known);
     if (!err)
         err = mp__join();
     if (err)
@@ -273,12 +305,6 @@ int mp_pool_new(mp_pool **out, const mp_pool_options *options)
     return 0;
 }
 
-static void ring_supervisor(struct mp__pool_shared *shared)
-{
-    atomic_store(&shared->supervisor_bell, 1);
-    mp__unpark(&shared->supervisor_bell, 1);
-}
-
 void mp__pool_watch(mp_pool *pool)
 {
     struct mp__pool_shared *shared = pool->shared;
@@ -292,6 +318,21 @@ void mp__pool_watch(mp_pool *pool)
     finish(pool, state == MP__POOL_TERMINATED ? ECANCELED : EOWNERDEAD);
 }
 
+int mp_pool_resize(mp_pool *pool, unsigned processes)
+{
+    int err = mp__pool_check(pool);
+    if (err)
+        return err;
+    if (!processes || processes > pool->shared->options.max_processes)
+        return EINVAL;
+    err = mp__pool_accepts(pool);
+    if (err)
+        return err;
+    atomic_store(&pool->shared->wanted, processes);
+    mp__supervisor_ring(pool->shared);
+    return 0;
+}
+
 int mp_pool_close(mp_pool *pool)
 {
     uint32_t open = MP__POOL_OPEN;
@@ -303,7 +344,7 @@ int mp_pool_close(mp_pool *pool)
     pthread_mutex_unlock(&pool->mutex);
     if (closed) {
         mp__queue_ring_all(pool->shared);
-        ring_supervisor(pool->shared);
+        mp__supervisor_ring(pool->shared);
     }
     return 0;
 }
@@ -316,7 +357,7 @@ int mp_pool_terminate(mp_pool *pool)
     pthread_mutex_lock(&pool->mutex);
     atomic_store(&pool->shared->state, MP__POOL_TERMINATED);
     pthread_mutex_unlock(&pool->mutex);
-    ring_supervisor(pool->shared);
+    mp__supervisor_ring(pool->shared);
     if (mp__child_wait(pool->supervisor_pid, mp__now() + SUPERVISOR_GRACE_NS) == ETIMEDOUT) {
         kill(pool->supervisor_pid, SIGKILL);
         mp__child_wait(pool->supervisor_pid, MP__NEVER);

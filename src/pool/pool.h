@@ -14,13 +14,28 @@
  * word, which holds n itself, so that whoever comes late finds that it is another:
  *
  *   QUEUED(n) -> RUNNING(n, w) -> DONE(n)      by the worker w, with compare-and-swap
- *                RUNNING(n, w) -> FAILED(n)    by the supervisor, if w died
- *                QUEUED(n)     -> FAILED(n)    by the client, if the pool ended
+ *                RUNNING(n, w) -> DONE(n)      by the supervisor, if w died: failed,
+ *                RUNNING(n, w) -> QUEUED(n)    or to be tried again
+ *                QUEUED(n)     -> DONE(n)      by the client: cancelled, or pool ended
  *
  * `head` and `tail`, idle bits and the spinner are hints.  A worker says in `current`
  * which task it is about to take before it takes it; whoever settles a dead worker
  * finds there what it had: nothing (the task is still QUEUED: the head is moved back),
  * a task, or its part in a map (job.h).
+ *
+ * To end one task and no other, the supervisor first dooms its worker, in a word that
+ * the worker must change to get on:
+ *
+ *   current    n + 1 -> 0          by the worker, when it is through with task n
+ *              n + 1 -> doomed     by the supervisor: task n was cancelled
+ *   deadline   time -> 0           by the worker, when an item with a limit is done
+ *              time -> doomed      by the supervisor, once that time is over
+ *
+ * A worker that finds itself doomed waits there for its end.  Only then it is sent
+ * signals.
+ *
+ * There may be more places than workers: for mp_pool_resize, and because a replacement
+ * is there, on standby, before the one whose time is up leaves.
  *
  * A killed client takes the pool with it.  A killed supervisor takes the workers with
  * it; the client then fails whatever is not settled.
@@ -39,7 +54,8 @@
 #define MP__SEGMENT_TASKS 512
 #define MP__DIRECTORY_SIZE 8192
 #define MP__OPEN_MAPS 64
-#define MP__INLINE_BYTES 48
+#define MP__INLINE_BYTES 32
+#define MP__DOOMED (UINT64_C(1) << 63) /* in `current` and `deadline` */
 
 struct mp__job;
 
@@ -62,6 +78,12 @@ static inline bool mp__task_word_is(uint64_t word, uint64_t number)
     return word >> 24 == (number & 0xffffffffff);
 }
 
+/* When an item is to end, in milliseconds from its start; 0: no limit. */
+struct mp__limits {
+    int hard;
+    int soft;
+};
+
 struct mp__task {
     _Alignas(MP__CACHE_LINE) _Atomic uint64_t word;
     mp_task_fn *task;
@@ -71,33 +93,67 @@ struct mp__task {
     void *block;         /* holds arg and result where they are not inline, or NULL */
     struct mp__job *job; /* a map; NULL for a single task */
     char *text;          /* what mp_task_fail was given, or NULL */
+    char data[MP__INLINE_BYTES];
+    struct mp__limits limits;
+    uint8_t retries;
+    uint8_t attempts; /* that are over */
+    uint8_t kind;     /* enum mp_failure_kind */
+    uint8_t reserved;
     int error;
     int exitcode;
     pid_t pid;
-    int reserved;
-    char data[MP__INLINE_BYTES];
+    union {
+        uint64_t call;  /* until it is settled: for mp_task_seed */
+        size_t max_rss; /* then, if its worker ended */
+    };
 };
 _Static_assert(sizeof(struct mp__task) == 2 * MP__CACHE_LINE, "two lines");
+
+/* Why a worker goes. */
+enum mp__leave {
+    MP__STAYS,
+    MP__LEAVES_CLOSED, /* the pool was closed, and there is nothing left to do */
+    MP__LEAVES_WORN,   /* it has run so many items, or has so much memory: replace it */
+    MP__LEAVES_SURPLUS, /* there are too many */
+    MP__LEAVES_IDLE    /* it has had nothing to do for long: replace it when there is */
+};
 
 /* A worker's place in the pool; a replacement gets the place of the one that died. */
 struct mp__worker {
     /* Written by the worker for every item. */
     _Alignas(MP__CACHE_LINE) struct mp_task_loop_state loop; /* of the map it is with */
     _Atomic uint64_t current; /* number of the task it is with, + 1 */
-    /* Written by those who wake it. */
+    _Atomic uint64_t done;    /* items that were run here to their end, ever */
+    _Atomic uint64_t failed;  /* of these */
+    /* Written by the worker for every item that has limits. */
+    _Alignas(MP__CACHE_LINE) _Atomic uint64_t deadline; /* 0: none */
+    _Atomic uint32_t polls; /* it has asked mp_task_should_stop */
+    /* Written by those who wake it, or want something of it. */
     _Alignas(MP__CACHE_LINE) _Atomic uint32_t bell;
+    _Atomic uint32_t surplus; /* it is to leave */
+    _Atomic uint32_t standby; /* it is to wait until another has left */
+    _Atomic uint64_t cancel;  /* number of a task that is to end, + 1 */
     /* Written at birth and death. */
     _Alignas(MP__CACHE_LINE) _Atomic uint64_t member;
     _Atomic int pid;           /* 0: nobody is here */
     _Atomic uint32_t ready;    /* its initializer has run */
-    _Atomic uint32_t leaving;  /* it exits because the pool was closed */
+    _Atomic uint32_t leaving;  /* enum mp__leave */
+    _Atomic uint32_t worn;     /* it runs its last item */
     int initializer_error;
+    uint64_t items_most;       /* that it may run; UINT64_MAX: any number */
 };
 
 /* Where a worker is in its map: 2 * item, + 1 while the item runs. */
 static inline uint64_t mp__worker_at(const struct mp__worker *worker)
 {
     return __atomic_load_n(&worker->loop.at, __ATOMIC_RELAXED);
+}
+
+/* Only the worker itself counts. */
+static inline void mp__worker_count(_Atomic uint64_t *counter, uint64_t items)
+{
+    uint64_t before = atomic_load_explicit(counter, memory_order_relaxed);
+    atomic_store_explicit(counter, before + items, memory_order_relaxed);
 }
 
 /* Whoever dies before this has not yet done what follows it. */
@@ -117,13 +173,13 @@ enum mp__pool_state {
 
 struct mp__pool_shared {
     /* Constant once the supervisor runs. */
-    unsigned worker_count;
+    unsigned place_count;
     unsigned idle_words;
     unsigned open_size;
     pid_t client_pid;
     uint64_t client;
-    void *context;
-    mp_initializer_fn *initializer;
+    mp_pool_options options; /* with the defaults filled in */
+    int heed[2];             /* pipe of mp_pool_fileno, or -1 */
     struct mp__worker *workers;
     struct mp__task *_Atomic *directory;
 
@@ -132,6 +188,17 @@ struct mp__pool_shared {
     int start_error;
     _Atomic uint32_t supervisor_bell;
     _Atomic uint64_t supervisor;
+    _Atomic uint32_t wanted;    /* workers that there should be */
+    _Atomic uint32_t resting;   /* of these, not there until there is work */
+    _Atomic uint32_t deaths;    /* of workers, that nobody wanted */
+    _Atomic uint64_t unrun;     /* items that failed without being run to their end */
+    _Atomic uint64_t looks_at;  /* when the supervisor looks at deadlines next */
+    char reason[MP_TASK_TEXT_SIZE]; /* why the pool is broken */
+
+    /* For who waits for any of several: see settle.c. */
+    _Alignas(MP__CACHE_LINE) _Atomic uint32_t listens;
+    _Atomic uint32_t heard;
+    _Atomic uint32_t armed; /* a byte is wanted in the pipe */
 
     _Alignas(MP__CACHE_LINE) _Atomic uint64_t tail; /* tasks below are published */
     _Alignas(MP__CACHE_LINE) _Atomic uint64_t head; /* tasks below were offered */
@@ -155,6 +222,8 @@ struct mp_pool {
     bool ended; /* the supervisor is gone and everything is settled */
     bool freed; /* only results keep it */
     unsigned results;
+    uint64_t calls;     /* of apply and map so far */
+    uint64_t submitted; /* items so far */
     struct mp__segment *segments; /* MP__DIRECTORY_SIZE, as the directory */
     uint64_t oldest;              /* segments below are recycled */
     uint64_t newest;              /* segments below were added */
@@ -190,13 +259,21 @@ static inline bool mp__task_settled(const struct mp__task *task)
 }
 
 /* settle.c */
-void mp__task_settle(struct mp__task *task); /* RUNNING -> DONE, wake who waits */
-void mp__settle_worker(struct mp__pool_shared *shared, unsigned worker, pid_t pid,
-                       int exitcode);
+bool mp__task_take(struct mp__task *task, uint64_t number, unsigned taker);
+void mp__task_settle(struct mp__pool_shared *shared, struct mp__task *task); /* -> DONE */
+void mp__task_offer(struct mp__pool_shared *shared, struct mp__task *task,
+                    uint64_t number); /* RUNNING -> QUEUED */
+bool mp__task_withdraw(struct mp__pool_shared *shared, struct mp__task *task,
+                       uint64_t number); /* QUEUED -> DONE, by the client: cancelled */
+void mp__task_end(struct mp__pool_shared *shared, uint64_t number); /* with its workers */
+void mp__settle_worker(struct mp__pool_shared *shared, unsigned worker,
+                       const mp_task_failure *death);
 void mp__settle_all(mp_pool *pool, int error);
+void mp__pool_tell(struct mp__pool_shared *shared); /* something was settled */
+void mp__supervisor_ring(struct mp__pool_shared *shared);
 
 /* worker.c, supervisor.c: what the two kinds of processes run. */
-_Noreturn void mp__worker_main(struct mp__pool_shared *shared, unsigned worker);
+_Noreturn void mp__worker_main(struct mp__pool_shared *shared, unsigned place);
 _Noreturn void mp__supervisor_main(struct mp__pool_shared *shared, int life);
 
 /* pool.c */

@@ -178,14 +178,19 @@ void mp__queue_ring(struct mp__pool_shared *shared)
             idle &= idle - 1;
         }
     }
+    if (atomic_load(&shared->resting))
+        mp__supervisor_ring(shared);
 }
 
 void mp__queue_ring_all(struct mp__pool_shared *shared)
 {
-    for (unsigned i = 0; i < shared->worker_count; i++) {
+    for (unsigned i = 0; i < shared->place_count; i++) {
+        struct mp__worker *worker = &shared->workers[i];
         mp__queue_idle_clear(shared, i);
-        atomic_store(&shared->workers[i].bell, 1);
-        mp__unpark(&shared->workers[i].bell, 1);
+        atomic_store(&worker->bell, 1);
+        mp__unpark(&worker->bell, 1);
+        if (atomic_load(&worker->standby))
+            mp__unpark(&worker->standby, 1);
     }
 }
 
@@ -201,7 +206,8 @@ unsigned mp__queue_awake(const struct mp__pool_shared *shared)
     for (unsigned i = 0; i < shared->idle_words; i++)
         idle += (unsigned)__builtin_popcountll(
             atomic_load_explicit(&shared->idle[i], memory_order_relaxed));
-    return idle < shared->worker_count ? shared->worker_count - idle : 0;
+    unsigned wanted = atomic_load_explicit(&shared->wanted, memory_order_relaxed);
+    return idle < wanted ? wanted - idle : 0;
 }
 
 /*

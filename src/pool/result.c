@@ -89,14 +89,51 @@ static int submit(mp_pool *pool, mp_task_fn *function, const void *arg, size_t a
     if (err)
         return err;
     task->task = function;
-    task->context = options->context ? options->context : pool->shared->context;
+    task->context = options->context;
     task->job = NULL;
     task->text = NULL;
+    task->limits = (struct mp__limits){options->time_limit_ms, options->soft_time_limit_ms};
+    task->retries = (uint8_t)options->retries;
+    task->attempts = 0;
+    task->kind = MP_FAILURE_NONE;
     task->error = 0;
     task->exitcode = 0;
     task->pid = 0;
+    task->call = pool->calls++;
+    pool->submitted++;
     mp__queue_publish(pool, *number, task, held);
     *out = task;
+    return 0;
+}
+
+int mp__limits_read(struct mp__limits *limits, const mp_pool *pool, int hard_ms, int soft_ms,
+                    int retries)
+{
+    const mp_pool_options *options = &pool->shared->options;
+
+    if (hard_ms < 0 || soft_ms < 0 || retries < 0 || retries > MP__RETRIES_MAX)
+        return EINVAL;
+    limits->hard = hard_ms ? hard_ms : options->time_limit_ms;
+    limits->soft = soft_ms ? soft_ms : options->soft_time_limit_ms;
+    return 0;
+}
+
+static int read_options(mp_task_options *known, const mp_pool *pool,
+                        const mp_task_options *options)
+{
+    struct mp__limits limits;
+    int err = mp__options_read(known, sizeof(*known), options);
+    if (!err && known->reserved)
+        err = EINVAL;
+    if (!err)
+        err = mp__limits_read(&limits, pool, known->time_limit_ms,
+                              known->soft_time_limit_ms, known->retries);
+    if (err)
+        return err;
+    known->time_limit_ms = limits.hard;
+    known->soft_time_limit_ms = limits.soft;
+    if (!known->context)
+        known->context = pool->shared->options.context;
     return 0;
 }
 
@@ -111,10 +148,17 @@ static int check_arguments(const mp_pool *pool, mp_task_fn *task, const void *ar
 
 static void describe(const struct mp__task *task, mp_task_failure *failure)
 {
-    *failure = (mp_task_failure){
-        .error = task->error, .exitcode = task->exitcode, .pid = task->pid};
+    *failure = (mp_task_failure){0};
     if (!task->error)
-        failure->pid = 0;
+        return;
+    *failure = (mp_task_failure){
+        .error = task->error,
+        .exitcode = task->exitcode,
+        .pid = task->pid,
+        .attempts = task->attempts,
+        .max_rss = task->kind == MP_FAILURE_RETURNED ? 0 : task->max_rss,
+        .kind = (mp_failure_kind)task->kind,
+    };
     if (task->text)
         strncpy(failure->text, task->text, sizeof(failure->text) - 1);
 }
@@ -127,7 +171,7 @@ int mp_pool_apply(mp_pool *pool, mp_task_fn *function, const void *arg, size_t a
     if (!err && !result && result_size)
         err = EINVAL;
     if (!err)
-        err = mp__options_read(&known, sizeof(known), options);
+        err = read_options(&known, pool, options);
     if (err)
         return err;
 
@@ -158,7 +202,7 @@ int mp_pool_apply_async(mp_pool *pool, mp_task_fn *function, const void *arg,
     mp_task_options known;
     int err = check_arguments(pool, function, arg, arg_size);
     if (!err)
-        err = mp__options_read(&known, sizeof(known), options);
+        err = read_options(&known, pool, options);
     if (err)
         return err;
 
@@ -220,6 +264,20 @@ int mp_async_result_get(mp_async_result *result, void *value, size_t size, int t
     if (!result->task->error && value)
         memcpy(value, result->task->result, result->size);
     return result->task->error;
+}
+
+int mp_async_result_cancel(mp_async_result *result)
+{
+    int err = check_result(result);
+    if (err)
+        return err;
+    if (mp_async_result_ready(result))
+        return EALREADY;
+    if (result->map)
+        mp__map_cancel(result->pool, result->map);
+    else if (!mp__task_withdraw(result->pool->shared, result->task, result->number))
+        mp__task_end(result->pool->shared, result->number);
+    return 0;
 }
 
 bool mp_async_result_ready(mp_async_result *result)

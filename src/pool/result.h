@@ -15,4 +15,10 @@ struct mp_async_result {
     size_t size;           /* of its result */
 };
 
+#define MP__RETRIES_MAX 255
+
+/* The limits of a call's options, or else of the pool's.  EINVAL if they make no sense. */
+int mp__limits_read(struct mp__limits *limits, const mp_pool *pool, int hard_ms, int soft_ms,
+                    int retries);
+
 #endif

@@ -1,15 +1,47 @@
 /* SPDX-License-Identifier: MIT */
-/* settle.c - every task is settled once, also those of the dead. */
+/*
+ * settle.c - every task is settled once, also those of the dead.
+ *
+ * Who waits for one task marks its word and parks on it.  Who waits for any of several
+ * sets `listens`, looks at them, and parks on `heard`; or it sets `armed`, looks, and
+ * polls a pipe.  Whoever settles a task changes its word, and then takes these flags: one
+ * of the two sees the other.  Who is killed with a flag in its hand leaves it to those
+ * who settle it.
+ */
 #include "pool/pool.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <mp/shared.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "pool/job.h"
 #include "sync/park.h"
 
-void mp__task_settle(struct mp__task *task)
+static void tell_listeners(struct mp__pool_shared *shared)
+{
+    atomic_fetch_add(&shared->heard, 1);
+    mp__unpark(&shared->heard, INT_MAX);
+}
+
+static void tell_pollers(struct mp__pool_shared *shared)
+{
+    /* A pipe that is full is readable. */
+    ssize_t written = write(shared->heed[1], "", 1);
+
+    (void)written;
+}
+
+void mp__pool_tell(struct mp__pool_shared *shared)
+{
+    if (atomic_load(&shared->listens) && atomic_exchange(&shared->listens, 0))
+        tell_listeners(shared);
+    if (atomic_load(&shared->armed) && atomic_exchange(&shared->armed, 0))
+        tell_pollers(shared);
+}
+
+void mp__task_settle(struct mp__pool_shared *shared, struct mp__task *task)
 {
     uint64_t word = atomic_load_explicit(&task->word, memory_order_relaxed);
     uint64_t number = word >> 24;
@@ -21,13 +53,28 @@ void mp__task_settle(struct mp__task *task)
                                            mp__task_word(number, 0, MP__TASK_DONE)));
     if (word & MP__TASK_WAITED)
         mp__unpark(mp__low_half(&task->word), INT_MAX);
+    mp__pool_tell(shared);
 }
 
-/* Offer task `number` again.  Whoever settles it at the same time wins. */
-static void requeue(struct mp__pool_shared *shared, struct mp__task *task, uint64_t number)
+bool mp__task_take(struct mp__task *task, uint64_t number, unsigned taker)
+{
+    uint64_t queued = mp__task_word(number, 0, MP__TASK_QUEUED);
+    uint64_t word = atomic_load_explicit(&task->word, memory_order_relaxed);
+
+    do {
+        if ((word & ~(uint64_t)MP__TASK_WAITED) != queued)
+            return false;
+    } while (!atomic_compare_exchange_weak(
+        &task->word, &word,
+        mp__task_word(number, taker + 1, MP__TASK_RUNNING) | (word & MP__TASK_WAITED)));
+    return true;
+}
+
+void mp__task_offer(struct mp__pool_shared *shared, struct mp__task *task, uint64_t number)
 {
     uint64_t word = atomic_load(&task->word);
 
+    /* Whoever settles it at the same time wins. */
     while ((word & MP__TASK_STATE) == MP__TASK_RUNNING) {
         uint64_t queued =
             mp__task_word(number, 0, MP__TASK_QUEUED) | (word & MP__TASK_WAITED);
@@ -37,46 +84,86 @@ static void requeue(struct mp__pool_shared *shared, struct mp__task *task, uint6
     mp__queue_rewind(shared, number);
 }
 
-/* What a settler knows of a dead worker. */
-struct death {
-    unsigned worker;
-    int error; /* of what it was running: EOWNERDEAD, or ECANCELED if it was ended */
-    uint64_t at;
-    pid_t pid;
-    int exitcode;
-};
+static void fail_single(struct mp__pool_shared *shared, struct mp__task *task,
+                        const mp_task_failure *what)
+{
+    mp_shared_free(task->text);
+    task->text = NULL;
+    task->exitcode = what->exitcode;
+    task->pid = what->pid;
+    task->error = what->error;
+    task->kind = (uint8_t)what->kind;
+    task->max_rss = what->max_rss;
+    atomic_fetch_add_explicit(&shared->unrun, 1, memory_order_relaxed);
+    mp__task_settle(shared, task);
+}
+
+bool mp__task_withdraw(struct mp__pool_shared *shared, struct mp__task *task,
+                       uint64_t number)
+{
+    static const mp_task_failure cancelled = {.error = ECANCELED,
+                                              .kind = MP_FAILURE_CANCELLED};
+
+    /* As if the client were one more worker.  If it dies, so does the pool. */
+    if (!mp__task_take(task, number, shared->place_count))
+        return false;
+    fail_single(shared, task, &cancelled);
+    return true;
+}
+
+void mp__task_end(struct mp__pool_shared *shared, uint64_t number)
+{
+    bool any = false;
+
+    for (unsigned i = 0; i < shared->place_count; i++) {
+        struct mp__worker *worker = &shared->workers[i];
+        if (atomic_load(&worker->current) != number + 1)
+            continue;
+        atomic_store(&worker->cancel, number + 1);
+        any = true;
+    }
+    if (any)
+        mp__supervisor_ring(shared);
+}
+
+/* Only a worker's own death is a reason to try again, and not its being ended. */
+static bool may_retry(const mp_task_failure *death)
+{
+    return death->kind == MP_FAILURE_DIED || death->kind == MP_FAILURE_EXITED;
+}
 
 static void settle_map(struct mp__pool_shared *shared, struct mp__task *task,
-                       uint64_t number, const struct death *death)
+                       uint64_t number, unsigned place, const mp_task_failure *death)
 {
     struct mp__job *job = task->job;
+    unsigned failed = mp__job_settle(job, place, mp__worker_at(&shared->workers[place]),
+                                     death, may_retry(death));
 
-    mp__job_settle(job, death->worker, death->at, death->error, death->pid,
-                   death->exitcode);
+    atomic_fetch_add_explicit(&shared->unrun, failed, memory_order_relaxed);
     if (mp__job_done(job))
-        mp__task_settle(task);
+        mp__task_settle(shared, task);
     else if (mp__job_takeable(job))
-        requeue(shared, task, number);
+        mp__task_offer(shared, task, number);
 }
 
 static void settle_single(struct mp__pool_shared *shared, struct mp__task *task,
-                          uint64_t number, uint64_t word, const struct death *death)
+                          uint64_t number, uint64_t word, unsigned place,
+                          const mp_task_failure *death)
 {
     if ((word & MP__TASK_STATE) == MP__TASK_QUEUED) {
         /* It took the number but not the task, which is offered again. */
         mp__queue_rewind(shared, number);
-    } else if (((word >> 10) & 0x3fff) == death->worker + 1) {
-        mp_shared_free(task->text);
-        task->text = NULL;
-        task->exitcode = death->exitcode;
-        task->pid = death->pid;
-        task->error = death->error;
-        mp__task_settle(task);
+    } else if (((word >> 10) & 0x3fff) == place + 1) {
+        task->attempts++;
+        if (may_retry(death) && task->attempts <= task->retries)
+            mp__task_offer(shared, task, number);
+        else
+            fail_single(shared, task, death);
     }
 }
 
-static void settle_task(struct mp__pool_shared *shared, uint64_t number,
-                        const struct death *death)
+static void settle_task(struct mp__pool_shared *shared, uint64_t number, unsigned place,
+                        const mp_task_failure *death)
 {
     struct mp__task *task = mp__queue_task(shared, number);
     if (!task)
@@ -85,37 +172,38 @@ static void settle_task(struct mp__pool_shared *shared, uint64_t number,
     if (!mp__task_word_is(word, number) || (word & MP__TASK_STATE) == MP__TASK_DONE)
         return;
     if (task->job)
-        settle_map(shared, task, number, death);
+        settle_map(shared, task, number, place, death);
     else
-        settle_single(shared, task, number, word, death);
+        settle_single(shared, task, number, word, place, death);
 }
 
-void mp__settle_worker(struct mp__pool_shared *shared, unsigned worker, pid_t pid,
-                       int exitcode)
+void mp__settle_worker(struct mp__pool_shared *shared, unsigned place,
+                       const mp_task_failure *death)
 {
-    struct mp__worker *dead = &shared->workers[worker];
-    uint64_t current = atomic_load(&dead->current);
-    uint64_t spinning = worker + 1;
-    bool ended = atomic_load(&shared->state) == MP__POOL_TERMINATED;
+    struct mp__worker *dead = &shared->workers[place];
+    uint64_t current = atomic_load(&dead->current) & ~MP__DOOMED;
+    uint64_t spinning = place + 1;
 
     if (current)
-        settle_task(shared, current - 1,
-                    &(struct death){.worker = worker,
-                                    .error = ended ? ECANCELED : EOWNERDEAD,
-                                    .at = mp__worker_at(dead),
-                                    .pid = pid,
-                                    .exitcode = exitcode});
+        settle_task(shared, current - 1, place, death);
     atomic_store(&dead->current, 0);
-    mp__queue_idle_clear(shared, worker);
+    atomic_store(&dead->deadline, 0);
+    mp__queue_idle_clear(shared, place);
     atomic_compare_exchange_strong(&shared->spinner, &spinning, 0);
-    /* It may have died between taking another's idle bit and waking it. */
+    /* It may have died between taking a flag or another's idle bit and acting on it. */
     mp__queue_ring_all(shared);
+    tell_listeners(shared);
+    if (shared->heed[1] >= 0)
+        tell_pollers(shared);
 }
 
 void mp__settle_all(mp_pool *pool, int error)
 {
     struct mp__pool_shared *shared = pool->shared;
     uint64_t tail = atomic_load(&shared->tail);
+    mp_task_failure what = {.error = error,
+                            .kind = error == ECANCELED ? MP_FAILURE_CANCELLED
+                                                       : MP_FAILURE_POOL};
 
     for (uint64_t number = pool->oldest * MP__SEGMENT_TASKS; number < tail; number++) {
         struct mp__task *task = mp__queue_task(shared, number);
@@ -123,11 +211,11 @@ void mp__settle_all(mp_pool *pool, int error)
             !mp__task_word_is(atomic_load(&task->word), number))
             continue;
         if (task->job) {
-            mp__job_settle_all(task->job, error);
+            mp__job_settle_all(task->job, &what);
+            mp__task_settle(shared, task);
         } else {
-            task->error = error;
+            fail_single(shared, task, &what);
         }
-        mp__task_settle(task);
     }
     atomic_store(&shared->head, tail);
 }

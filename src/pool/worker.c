@@ -7,45 +7,15 @@
 
 #include <errno.h>
 #include <mp/shared.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "pool/job.h"
+#include "pool/running.h"
 #include "proc/fork.h"
 #include "shm/member.h"
 #include "sync/park.h"
-
-/* What mp_task_fail was given, until the task has returned. */
-static struct {
-    bool inside; /* this process is a worker */
-    int error;
-    char text[MP_TASK_TEXT_SIZE];
-} last_words;
-
-int mp_task_fail(int error, const char *format, ...)
-{
-    va_list arguments;
-
-    if (!last_words.inside || !format)
-        return error;
-    va_start(arguments, format);
-    vsnprintf(last_words.text, sizeof(last_words.text), format, arguments);
-    va_end(arguments);
-    last_words.error = error;
-    return error;
-}
-
-/* The text is used up: a later task that fails without one must not inherit it. */
-const char *mp__task_text(int error)
-{
-    bool meant = last_words.error == error;
-
-    last_words.error = 0;
-    return meant ? last_words.text : "";
-}
 
 /* Hand the text over to the client in a block of its own; without memory there is none. */
 static void keep_text(struct mp__task *task, int error)
@@ -59,59 +29,66 @@ static void keep_text(struct mp__task *task, int error)
         task->text = strcpy(copy, text);
 }
 
-static void run_task(struct mp__task *task)
+static void run_single(struct mp__pool_shared *shared, struct mp__worker *self,
+                       struct mp__task *task)
 {
+    mp__worker_may_run(1);
+    mp__running_begin(task, NULL);
+    mp__limits_begin(&task->limits);
     int err = task->task(task->arg, task->result, task->context);
+    mp__limits_end();
 
     task->pid = getpid();
-    if (err)
+    if (err) {
         keep_text(task, err);
+        task->kind = MP_FAILURE_RETURNED;
+        mp__worker_count(&self->failed, 1);
+    }
+    task->attempts++;
     task->error = err;
-    mp__task_settle(task);
+    mp__worker_count(&self->done, 1);
+    mp__task_settle(shared, task);
 }
 
 /* Work on map `number`, which this worker is `current` with. */
-static void work_on_map(struct mp__pool_shared *shared, unsigned worker, uint64_t number,
-                        struct mp__task *task)
+static void run_map(struct mp__pool_shared *shared, unsigned place, uint64_t number,
+                    struct mp__task *task)
 {
     struct mp__job *job = task->job;
 
+    mp__running_begin(NULL, job);
     do {
-        mp__job_work(job, shared, worker);
+        mp__job_work(job, place);
         mp__open_remove(shared, number);
-    } while (mp__job_takeable(job));
-    if (mp__job_done(job))
-        mp__task_settle(task);
+    } while (mp__job_takeable(job) && !mp__worker_leaves());
+    if (mp__job_done(job)) {
+        mp__task_settle(shared, task);
+    } else if (mp__job_takeable(job)) {
+        /* For others, since this worker leaves. */
+        mp__task_offer(shared, task, number);
+        mp__queue_ring(shared);
+    }
 }
 
 /* Take task `number` if it is still to be had, and run it. */
-static void take(struct mp__pool_shared *shared, unsigned worker, uint64_t number)
+static void take(struct mp__pool_shared *shared, unsigned place, uint64_t number)
 {
     struct mp__task *task = mp__queue_task(shared, number);
-    uint64_t queued = mp__task_word(number, 0, MP__TASK_QUEUED);
 
-    if (!task)
+    if (!task || !mp__task_take(task, number, place))
         return;
-    uint64_t word = atomic_load_explicit(&task->word, memory_order_relaxed);
-    do {
-        if ((word & ~(uint64_t)MP__TASK_WAITED) != queued)
-            return;
-    } while (!atomic_compare_exchange_weak(
-        &task->word, &word,
-        mp__task_word(number, worker + 1, MP__TASK_RUNNING) | (word & MP__TASK_WAITED)));
-
     if (atomic_load(&shared->head) < atomic_load(&shared->tail))
         mp__queue_ring(shared);
     if (task->job) {
         mp__open_insert(shared, number);
-        work_on_map(shared, worker, number, task);
+        run_map(shared, place, number, task);
     } else {
-        run_task(task);
+        run_single(shared, &shared->workers[place], task);
     }
 }
 
 /* Join open map `number` if it still is one. */
-static void join_map(struct mp__pool_shared *shared, unsigned worker, uint64_t number)
+static void join_map(struct mp__pool_shared *shared, unsigned place, uint64_t number)
 {
     struct mp__task *task = mp__queue_task(shared, number);
 
@@ -119,17 +96,24 @@ static void join_map(struct mp__pool_shared *shared, unsigned worker, uint64_t n
         uint64_t word = atomic_load(&task->word);
         if (mp__task_word_is(word, number) &&
             (word & MP__TASK_STATE) == MP__TASK_RUNNING) {
-            work_on_map(shared, worker, number, task);
+            run_map(shared, place, number, task);
             return;
         }
     }
     mp__open_remove(shared, number);
 }
 
-/* Do one piece of work, the oldest there is; false if there is none. */
-static bool work(struct mp__pool_shared *shared, unsigned worker)
+/* This worker is through with what it was `current` with, unless it is to end there. */
+static void be_through(struct mp__worker *self, uint64_t current)
 {
-    struct mp__worker *self = &shared->workers[worker];
+    if (!atomic_compare_exchange_strong(&self->current, &current, 0))
+        mp__await_end();
+}
+
+/* Do one piece of work, the oldest there is; false if there is none. */
+static bool work(struct mp__pool_shared *shared, unsigned place)
+{
+    struct mp__worker *self = &shared->workers[place];
     uint64_t head = atomic_load(&shared->head);
     uint64_t map;
     bool open = mp__open_lowest(shared, &map);
@@ -138,15 +122,17 @@ static bool work(struct mp__pool_shared *shared, unsigned worker)
         /* Sequentially consistent: the client looks at `current` after it has seen the
            map settled, and this worker at the map's word after it has set `current`. */
         atomic_store(&self->current, map + 1);
-        join_map(shared, worker, map);
+        join_map(shared, place, map);
+        be_through(self, map + 1);
     } else if (head < atomic_load(&shared->tail)) {
         atomic_store(&self->current, head + 1);
-        if (atomic_compare_exchange_strong(&shared->head, &head, head + 1))
-            take(shared, worker, head);
+        uint64_t next = head;
+        if (atomic_compare_exchange_strong(&shared->head, &next, head + 1))
+            take(shared, place, head);
+        be_through(self, head + 1);
     } else {
         return false;
     }
-    atomic_store_explicit(&self->current, 0, memory_order_release);
     return true;
 }
 
@@ -156,62 +142,95 @@ static bool has_work(void *shared)
 }
 
 /* One worker at a time may look for work without sleeping, if a processor is free. */
-static bool spin_for_work(struct mp__pool_shared *shared, unsigned worker)
+static bool spin_for_work(struct mp__pool_shared *shared, unsigned place)
 {
     static struct mp__spin spin;
     uint64_t nobody = 0;
 
-    if (!atomic_compare_exchange_strong(&shared->spinner, &nobody, worker + 1))
+    if (!atomic_compare_exchange_strong(&shared->spinner, &nobody, place + 1))
         return false;
     bool found = mp__spin_until(&spin, MP__NEVER, has_work, shared);
     atomic_store(&shared->spinner, 0);
     return found;
 }
 
-static void sleep_until_rung(struct mp__pool_shared *shared, unsigned worker)
+/* False if there was nothing to do for as long as the pool's idle timeout. */
+static bool sleep_until_rung(struct mp__pool_shared *shared, unsigned place)
 {
-    struct mp__worker *self = &shared->workers[worker];
-    struct mp__sleep sleep = mp__sleep_until(MP__NEVER);
+    struct mp__worker *self = &shared->workers[place];
+    int idle_ms = shared->options.idle_timeout_ms;
+    struct mp__sleep sleep = mp__sleep_until(
+        idle_ms ? mp__now() + idle_ms * MP__MILLISECOND : MP__NEVER);
+    int err = 0;
 
     atomic_store(&self->bell, 0);
-    atomic_fetch_or(&shared->idle[worker / 64], UINT64_C(1) << worker % 64);
+    atomic_fetch_or(&shared->idle[place / 64], UINT64_C(1) << place % 64);
     /* Whoever publishes work looks at the idle bits afterwards: one sees the other. */
-    while (!mp__queue_has_work(shared) && !atomic_load(&self->bell) &&
+    while (!err && !mp__queue_has_work(shared) && !atomic_load(&self->bell) &&
+           !atomic_load(&self->surplus) && atomic_load(&shared->state) == MP__POOL_OPEN)
+        err = mp__park(&sleep, &self->bell, 0, 0);
+    mp__queue_idle_clear(shared, place);
+    return err != ETIMEDOUT;
+}
+
+/* The place of this replacement is still another's: wait until that one has left. */
+static void stand_by(struct mp__pool_shared *shared, struct mp__worker *self)
+{
+    struct mp__sleep sleep = mp__sleep_until(MP__NEVER);
+
+    while (atomic_load(&self->standby) &&
            atomic_load(&shared->state) == MP__POOL_OPEN)
-        mp__park(&sleep, &self->bell, 0, 0);
-    mp__queue_idle_clear(shared, worker);
+        mp__park(&sleep, &self->standby, 1, 0);
 }
 
 static int initialize(struct mp__pool_shared *shared, struct mp__worker *self)
 {
-    last_words.inside = true;
-    int err = shared->initializer ? shared->initializer(shared->context) : 0;
+    const mp_pool_options *options = &shared->options;
+    int err = options->initializer ? options->initializer(options->context) : 0;
 
     self->initializer_error = err;
     atomic_store(&self->ready, 1);
-    atomic_store(&shared->supervisor_bell, 1);
-    mp__unpark(&shared->supervisor_bell, 1);
+    mp__supervisor_ring(shared);
     return err;
 }
 
-void mp__worker_main(struct mp__pool_shared *shared, unsigned worker)
+static _Noreturn void leave(struct mp__pool_shared *shared, struct mp__worker *self,
+                            enum mp__leave why)
 {
-    struct mp__worker *self = &shared->workers[worker];
+    /* A finalizer that crashes is no reason to have it run again. */
+    atomic_store(&self->leaving, why);
+    if (shared->options.finalizer)
+        shared->options.finalizer(shared->options.context);
+    mp__child_exit(0);
+}
+
+/* Work until there is a reason to leave. */
+static enum mp__leave serve(struct mp__pool_shared *shared, unsigned place)
+{
+    for (;;) {
+        enum mp__leave why = mp__worker_leaves();
+        if (why)
+            return why;
+        if (work(shared, place) || spin_for_work(shared, place))
+            continue;
+        if (atomic_load(&shared->state) != MP__POOL_OPEN && !mp__queue_has_work(shared))
+            return MP__LEAVES_CLOSED;
+        if (!sleep_until_rung(shared, place) && !mp__queue_has_work(shared))
+            return MP__LEAVES_IDLE;
+    }
+}
+
+void mp__worker_main(struct mp__pool_shared *shared, unsigned place)
+{
+    struct mp__worker *self = &shared->workers[place];
 
     mp__child_catch_exit();
+    mp__running_enter(shared, place);
     if (initialize(shared, self))
         mp__child_exit(1);
+    stand_by(shared, self);
     /* Its siblings are still being forked: they need the processor more. */
-    sleep_until_rung(shared, worker);
-    for (;;) {
-        while (work(shared, worker))
-            continue;
-        if (spin_for_work(shared, worker))
-            continue;
-        if (atomic_load(&shared->state) != MP__POOL_OPEN && !mp__queue_has_work(shared)) {
-            atomic_store(&self->leaving, 1);
-            mp__child_exit(0);
-        }
-        sleep_until_rung(shared, worker);
-    }
+    if (!sleep_until_rung(shared, place) && !mp__queue_has_work(shared))
+        leave(shared, self, MP__LEAVES_IDLE);
+    leave(shared, self, serve(shared, place));
 }
