@@ -17,7 +17,8 @@
 
 enum { SLEEPERS = 1000, QUICK_SLEEPERS = 24 };
 
-static const double CALM = 10, QUICK_CALM = 0.1;
+/* Longer than anybody sleeps at a stretch. */
+static const double CALM = 40, QUICK_CALM = 0.1;
 
 /* Longer than it takes until all have been started and are asleep. */
 static const double STUCK = 60;
