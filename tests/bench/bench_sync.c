@@ -1,22 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench_sync.c - acquire and release of recursive locks, semaphores and readers-writer
- * locks, with nobody else about.
+ * bench_sync.c - acquire and release of everything that can be held, and counting in a
+ * value, with nobody else about; and those who sleep.
  *
  * All are called through the same pair of pointers, so that none has an advantage from
- * being inlined.  For mp_lock see bench_lock.c.
+ * being inlined.  For mp_lock beside POSIX see bench_lock.c.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
 
 #include "bench.h"
-
-struct lock_kind {
-    int (*make)(void **lock);
-    int (*acquire)(void *lock);
-    int (*release)(void *lock);
-};
+#include "bench_sync.h"
 
 static void *own_lock;
 
@@ -54,6 +49,17 @@ static int make_rwlock(void **out)
 {
     mp_rwlock *made;
     int err = mp_rwlock_new(&made, NULL);
+
+    if (!err)
+        *out = made;
+    return err;
+}
+
+static int make_value(void **out)
+{
+    const int64_t zero = 0;
+    mp_value *made;
+    int err = mp_value_new(&made, sizeof(zero), &zero, NULL);
 
     if (!err)
         *out = made;
@@ -131,6 +137,31 @@ static int release_rwlock(void *lock)
     return mp_rwlock_release(lock);
 }
 
+static int acquire_and_count(void *value)
+{
+    int err = mp_value_acquire(value, MP_FOREVER);
+
+    MP_VALUE(value, int64_t) += 1;
+    return err;
+}
+
+static int release_value(void *value)
+{
+    return mp_value_release(value);
+}
+
+static int count_at_once(void *value)
+{
+    return mp_value_fetch_add(value, 1, NULL);
+}
+
+/* Nothing was taken; the call costs what it costs. */
+static int release_nothing(void *value)
+{
+    (void)value;
+    return 0;
+}
+
 static int acquire_posix_semaphore(void *semaphore)
 {
     return sem_wait(semaphore);
@@ -158,7 +189,7 @@ static int release_posix_rwlock(void *lock)
 
 static int lock_prepare(const void *argument)
 {
-    const struct lock_kind *kind = argument;
+    const struct bench_lock_kind *kind = argument;
 
     return kind->make(&own_lock);
 }
@@ -167,7 +198,7 @@ static int lock_prepare(const void *argument)
 static int lock_round(const void *argument, double *figures)
 {
     enum { RUNS = 5 };
-    const struct lock_kind *kind = argument;
+    const struct bench_lock_kind *kind = argument;
     size_t count = bench_size(500000, 1000);
     double times[RUNS];
     int failures = 0;
@@ -184,38 +215,103 @@ static int lock_round(const void *argument, double *figures)
     return failures;
 }
 
-static const struct lock_kind rlock_kind = {make_rlock, acquire_rlock, release_rlock};
-static const struct lock_kind plain_kind = {make_lock, acquire_lock, release_lock};
-static const struct lock_kind semaphore_kind = {make_semaphore, acquire_semaphore,
-                                                release_semaphore};
-static const struct lock_kind posix_semaphore_kind = {
+static const struct bench_lock_kind plain_kind = {make_lock, acquire_lock,
+                                                  release_lock};
+static const struct bench_lock_kind rlock_kind = {make_rlock, acquire_rlock,
+                                                  release_rlock};
+static const struct bench_lock_kind semaphore_kind = {make_semaphore, acquire_semaphore,
+                                                      release_semaphore};
+static const struct bench_lock_kind posix_semaphore_kind = {
     make_posix_semaphore, acquire_posix_semaphore, release_posix_semaphore};
-static const struct lock_kind read_kind = {make_rwlock, acquire_read, release_rwlock};
-static const struct lock_kind posix_read_kind = {make_posix_rwlock, acquire_posix_read,
-                                                 release_posix_rwlock};
-static const struct lock_kind write_kind = {make_rwlock, acquire_write, release_rwlock};
-static const struct lock_kind posix_write_kind = {
+static const struct bench_lock_kind read_kind = {make_rwlock, acquire_read,
+                                                 release_rwlock};
+static const struct bench_lock_kind posix_read_kind = {
+    make_posix_rwlock, acquire_posix_read, release_posix_rwlock};
+static const struct bench_lock_kind write_kind = {make_rwlock, acquire_write,
+                                                  release_rwlock};
+static const struct bench_lock_kind posix_write_kind = {
     make_posix_rwlock, acquire_posix_write, release_posix_rwlock};
+static const struct bench_lock_kind value_kind = {make_value, acquire_and_count,
+                                                  release_value};
+static const struct bench_lock_kind fetch_add_kind = {make_value, count_at_once,
+                                                      release_nothing};
 
-static const bench_contestant alone[] = {
-    {"libmp", lock_prepare, lock_round, &rlock_kind},
+static const bench_contestant locks[] = {
     {"mp_lock", lock_prepare, lock_round, &plain_kind},
-    {"libmp", lock_prepare, lock_round, &semaphore_kind},
-    {"sem_t, shared", lock_prepare, lock_round, &posix_semaphore_kind},
-    {"libmp", lock_prepare, lock_round, &read_kind},
-    {"pthread_rwlock, shared", lock_prepare, lock_round, &posix_read_kind},
-    {"libmp", lock_prepare, lock_round, &write_kind},
-    {"pthread_rwlock, shared", lock_prepare, lock_round, &posix_write_kind},
+    {BENCH_BOOST("mutex"), lock_prepare, lock_round, &bench_boost_mutex},
+    {"Python Lock", bench_python_prepare, bench_python_round, "lock"},
+    {"libmp", lock_prepare, lock_round, &rlock_kind},
+    {BENCH_BOOST("recursive_mutex"), lock_prepare, lock_round,
+     &bench_boost_recursive_mutex},
+    {"Python RLock", bench_python_prepare, bench_python_round, "rlock"},
 };
 
-static const bench_row alone_rows[] = {
-    {"rlock: acquire and release, alone", "ns", 0, 1, 0, BENCH_AT_MOST, 1.2},
-    {"semaphore: acquire and release, alone", "ns", 2, 3, 0, BENCH_AT_MOST, 1.1},
-    {"rwlock: read and release, alone", "ns", 4, 5, 0, BENCH_AT_MOST, 1.0},
-    {"rwlock: write and release, alone", "ns", 6, 7, 0, BENCH_INFO, 0},
+static const bench_row lock_rows[] = {
+    {"lock: acquire and release, alone", "ns", 0, 1, 0, BENCH_INFO, 0},
+    {"lock: acquire and release, alone", "ns", 0, 2, 0, BENCH_INFO, 0},
+    {"rlock: acquire and release, alone", "ns", 3, 0, 0, BENCH_AT_MOST, 1.2},
+    {"rlock: acquire and release, alone", "ns", 3, 4, 0, BENCH_INFO, 0},
+    {"rlock: acquire and release, alone", "ns", 3, 5, 0, BENCH_INFO, 0},
+};
+
+static const bench_contestant semaphores[] = {
+    {"libmp", lock_prepare, lock_round, &semaphore_kind},
+    {"sem_t, shared", lock_prepare, lock_round, &posix_semaphore_kind},
+    {BENCH_BOOST("semaphore"), lock_prepare, lock_round, &bench_boost_semaphore},
+    {"Python Semaphore", bench_python_prepare, bench_python_round, "semaphore"},
+};
+
+static const bench_row semaphore_rows[] = {
+    {"semaphore: acquire and release, alone", "ns", 0, 1, 0, BENCH_AT_MOST, 1.1},
+    {"semaphore: acquire and release, alone", "ns", 0, 2, 0, BENCH_INFO, 0},
+    {"semaphore: acquire and release, alone", "ns", 0, 3, 0, BENCH_INFO, 0},
+};
+
+/* Python has none. */
+static const bench_contestant rwlocks[] = {
+    {"libmp", lock_prepare, lock_round, &read_kind},
+    {"pthread_rwlock, shared", lock_prepare, lock_round, &posix_read_kind},
+    {BENCH_BOOST("sharable_mutex"), lock_prepare, lock_round,
+     &bench_boost_sharable_read},
+    {"libmp", lock_prepare, lock_round, &write_kind},
+    {"pthread_rwlock, shared", lock_prepare, lock_round, &posix_write_kind},
+    {BENCH_BOOST("sharable_mutex"), lock_prepare, lock_round,
+     &bench_boost_sharable_write},
+};
+
+static const bench_row rwlock_rows[] = {
+    {"rwlock: read and release, alone", "ns", 0, 1, 0, BENCH_AT_MOST, 1.0},
+    {"rwlock: read and release, alone", "ns", 0, 2, 0, BENCH_INFO, 0},
+    {"rwlock: write and release, alone", "ns", 3, 4, 0, BENCH_INFO, 0},
+    {"rwlock: write and release, alone", "ns", 3, 5, 0, BENCH_INFO, 0},
+};
+
+static const bench_contestant values[] = {
+    {"libmp", lock_prepare, lock_round, &value_kind},
+    {"libmp", lock_prepare, lock_round, &fetch_add_kind},
+    {"Python Value", bench_python_prepare, bench_python_round, "value"},
+};
+
+static const bench_row value_rows[] = {
+    {"value: count under its lock, alone", "ns", 0, 2, 0, BENCH_INFO, 0},
+    {"value: fetch_add, alone", "ns", 1, 2, 0, BENCH_INFO, 0},
+};
+
+static const bench_contestant asleep[] = {
+    {"libmp", bench_sleepers_prepare, bench_sleepers_round, NULL},
+};
+
+static const bench_row asleep_rows[] = {
+    {"1,000 asleep: of one processor, in all", "%", 0, BENCH_NOBODY, 0, BENCH_AT_MOST,
+     0.5},
+    {"1,000 asleep: of that, the busiest", "%", 0, BENCH_NOBODY, 1, BENCH_INFO, 0},
 };
 
 const bench_contest bench_sync_contests[] = {
-    BENCH_CONTEST("sync alone", alone, alone_rows, 0),
+    BENCH_CONTEST("sync alone: locks", locks, lock_rows, 0),
+    BENCH_CONTEST("sync alone: semaphores", semaphores, semaphore_rows, 0),
+    BENCH_CONTEST("sync alone: rwlocks", rwlocks, rwlock_rows, 0),
+    BENCH_CONTEST("sync alone: values", values, value_rows, 0),
+    BENCH_CONTEST("sleepers", asleep, asleep_rows, 3),
     {.name = NULL},
 };

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bench_boost.cpp - Boost.Interprocess as a yardstick: the only C++ in the tree, and
+ * compiled only where Boost's headers are found.
+ *
+ * What Boost throws ends the contestant, who then counts as failed: no function here
+ * lets an exception out into C.
+ */
+#include "bench_sync.h"
+
+#include <cerrno>
+#include <new>
+
+#include <sys/mman.h>
+
+#include <boost/interprocess/sync/interprocess_condition.hpp>
+#include <boost/interprocess/sync/interprocess_mutex.hpp>
+#include <boost/interprocess/sync/interprocess_recursive_mutex.hpp>
+#include <boost/interprocess/sync/interprocess_semaphore.hpp>
+#include <boost/interprocess/sync/interprocess_sharable_mutex.hpp>
+#include <boost/interprocess/sync/scoped_lock.hpp>
+
+namespace
+{
+
+namespace ipc = boost::interprocess;
+
+/* As bench_shared, which bench.h declares for C. */
+template <class T, class... Initial> int make(void **out, Initial... initial) noexcept
+{
+    void *memory = mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    if (memory == MAP_FAILED)
+        return errno;
+    *out = new (memory) T(initial...);
+    return 0;
+}
+
+template <class Mutex> int make_mutex(void **out) noexcept
+{
+    return make<Mutex>(out);
+}
+
+template <class Mutex> int lock(void *mutex) noexcept
+{
+    static_cast<Mutex *>(mutex)->lock();
+    return 0;
+}
+
+template <class Mutex> int unlock(void *mutex) noexcept
+{
+    static_cast<Mutex *>(mutex)->unlock();
+    return 0;
+}
+
+int make_semaphore(void **out) noexcept
+{
+    return make<ipc::interprocess_semaphore>(out, 1U);
+}
+
+int wait_semaphore(void *semaphore) noexcept
+{
+    static_cast<ipc::interprocess_semaphore *>(semaphore)->wait();
+    return 0;
+}
+
+int post_semaphore(void *semaphore) noexcept
+{
+    static_cast<ipc::interprocess_semaphore *>(semaphore)->post();
+    return 0;
+}
+
+int lock_sharable(void *mutex) noexcept
+{
+    static_cast<ipc::interprocess_sharable_mutex *>(mutex)->lock_sharable();
+    return 0;
+}
+
+int unlock_sharable(void *mutex) noexcept
+{
+    static_cast<ipc::interprocess_sharable_mutex *>(mutex)->unlock_sharable();
+    return 0;
+}
+
+struct condition {
+    ipc::interprocess_mutex mutex;
+    ipc::interprocess_condition changed;
+};
+
+int make_condition(void **out) noexcept
+{
+    return make<condition>(out);
+}
+
+int acquire_condition(void *guarded) noexcept
+{
+    static_cast<condition *>(guarded)->mutex.lock();
+    return 0;
+}
+
+int release_condition(void *guarded) noexcept
+{
+    static_cast<condition *>(guarded)->mutex.unlock();
+    return 0;
+}
+
+/* The caller holds the mutex before and after: the guard only passes it on. */
+int wait_condition(void *guarded) noexcept
+{
+    condition *self = static_cast<condition *>(guarded);
+    ipc::scoped_lock<ipc::interprocess_mutex> guard(self->mutex, ipc::accept_ownership);
+
+    self->changed.wait(guard);
+    guard.release();
+    return 0;
+}
+
+int notify_condition(void *guarded) noexcept
+{
+    static_cast<condition *>(guarded)->changed.notify_one();
+    return 0;
+}
+
+} // namespace
+
+const bench_lock_kind bench_boost_mutex = {make_mutex<ipc::interprocess_mutex>,
+                                           lock<ipc::interprocess_mutex>,
+                                           unlock<ipc::interprocess_mutex>};
+const bench_lock_kind bench_boost_recursive_mutex = {
+    make_mutex<ipc::interprocess_recursive_mutex>,
+    lock<ipc::interprocess_recursive_mutex>, unlock<ipc::interprocess_recursive_mutex>};
+const bench_lock_kind bench_boost_semaphore = {make_semaphore, wait_semaphore,
+                                               post_semaphore};
+const bench_lock_kind bench_boost_sharable_read = {
+    make_mutex<ipc::interprocess_sharable_mutex>, lock_sharable, unlock_sharable};
+const bench_lock_kind bench_boost_sharable_write = {
+    make_mutex<ipc::interprocess_sharable_mutex>,
+    lock<ipc::interprocess_sharable_mutex>, unlock<ipc::interprocess_sharable_mutex>};
+const bench_condition_kind bench_boost_condition = {make_condition, acquire_condition,
+                                                    release_condition, wait_condition,
+                                                    notify_condition};
