@@ -255,6 +255,7 @@ static void settle_orphans(mp_pool *pool)
             reap_orphan(pid, deadline);
         atomic_store(&worker->pid, 0);
     }
+    mp__settle_tell(shared);
 }
 
 /* The supervisor has ended: settle the rest with `error`, and reap it. */

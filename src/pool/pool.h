@@ -268,6 +268,9 @@ bool mp__task_withdraw(struct mp__pool_shared *shared, struct mp__task *task,
 void mp__task_end(struct mp__pool_shared *shared, uint64_t number); /* with its workers */
 void mp__settle_worker(struct mp__pool_shared *shared, unsigned worker,
                        const mp_task_failure *death);
+/* After that, once for any number of them: one may have died between taking a flag or
+   another's idle bit and acting on it. */
+void mp__settle_tell(struct mp__pool_shared *shared);
 void mp__settle_all(mp_pool *pool, int error);
 void mp__pool_tell(struct mp__pool_shared *shared); /* something was settled */
 void mp__supervisor_ring(struct mp__pool_shared *shared);

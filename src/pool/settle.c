@@ -190,8 +190,12 @@ void mp__settle_worker(struct mp__pool_shared *shared, unsigned place,
     atomic_store(&dead->deadline, 0);
     mp__queue_idle_clear(shared, place);
     atomic_compare_exchange_strong(&shared->spinner, &spinning, 0);
-    /* It may have died between taking a flag or another's idle bit and acting on it. */
-    mp__queue_ring_all(shared);
+}
+
+void mp__settle_tell(struct mp__pool_shared *shared)
+{
+    if (atomic_load(&shared->state) != MP__POOL_TERMINATED)
+        mp__queue_ring_all(shared);
     tell_listeners(shared);
     if (shared->heed[1] >= 0)
         tell_pollers(shared);

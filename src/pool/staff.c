@@ -349,7 +349,9 @@ void mp__staff_bury(struct mp__supervisor *self)
 {
     siginfo_t info;
     size_t max_rss;
+    bool any = false;
 
+    mp__member_hush(true);
     while (!mp__sys_zombie(&info, &max_rss)) {
         mp_task_failure death = {
             .pid = info.si_pid,
@@ -357,7 +359,11 @@ void mp__staff_bury(struct mp__supervisor *self)
             .max_rss = max_rss,
         };
         bury_worker(self, &death);
+        any = true;
     }
+    if (any)
+        mp__settle_tell(self->shared);
+    mp__member_hush(false);
 }
 
 void mp__staff_signal(const struct mp__supervisor *self, int signal)

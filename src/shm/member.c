@@ -444,6 +444,22 @@ pid_t mp__member_pid(uint64_t member)
 
 /* Burying */
 
+static bool hushed, untold;
+
+static void tell_of_death(void)
+{
+    untold = hushed;
+    if (!hushed && mp__member_on_death)
+        mp__member_on_death();
+}
+
+void mp__member_hush(bool on)
+{
+    hushed = on;
+    if (untold)
+        tell_of_death();
+}
+
 void mp__member_bury(uint64_t member)
 {
     member &= MP__MEMBER_MASK;
@@ -460,8 +476,7 @@ void mp__member_bury(uint64_t member)
 
     if (atomic_load(&slot->busy))
         mp__alloc_sweep(member);
-    if (mp__member_on_death)
-        mp__member_on_death();
+    tell_of_death();
     if (!slot_change(slot, word, word_with(word, FREE)))
         return;
     uint32_t number = (uint32_t)(slot - mp__arena->members);

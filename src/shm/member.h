@@ -44,6 +44,13 @@ bool mp__member_is_dead(uint64_t member);
  */
 void mp__member_bury(uint64_t member);
 
+/*
+ * For who buries many, and has one thread: from now on sleepers are not woken for each of
+ * them, but all at once when it is off again.  If the caller dies before, its own burial
+ * wakes them.
+ */
+void mp__member_hush(bool on);
+
 /* The pid that `member` has or had, or 0 if its slot is another's by now, or for 0. */
 pid_t mp__member_pid(uint64_t member);
 
