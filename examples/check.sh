@@ -172,9 +172,50 @@ check_pool_close_terminate_join() {
     lines 12 '.*'
 }
 
+check_pool_imap() {
+    run --scale=0.1
+    exactly 'imap: 0 1 4 9 16 25 36 49 64 81
+imap_unordered: 1 3 5
+the first ten primes: 2 3 5 7 11 13 17 19 23 29'
+}
+
 check_pool_map() {
     run
     exactly '[0, 1, 4, 9, 16, 25, 36, 49, 64, 81]'
+}
+
+check_pool_poll() {
+    seq 1 100 | "$program" >"$out" 2>"$dir/err" || fail "exit status $?"
+    [ ! -s "$dir/err" ] || fail "something on standard error"
+    lines 100 '[0-9]+ is (not )?prime'
+    lines 1 '97 is prime'
+    lines 1 '99 is not prime'
+    [ "$(tail -n 1 "$out")" = '25 primes' ] || fail "wrong number of primes"
+
+    # An answer comes while the input is still open.
+    { echo 7; until grep -q -x '7 is prime' "$out"; do sleep 0.01; done; printf 8; } |
+        "$program" >"$out" 2>"$dir/err" || fail "exit status $?"
+    lines 1 '8 is not prime'
+}
+
+check_pool_progress() {
+    run --scale=0.01
+    exactly '8 of 400 failed'
+
+    # A terminal of its own, where script(1) is there to make one.
+    script -qec true /dev/null >/dev/null 2>&1 </dev/null || return 0
+    COLUMNS=60 script -qec "$program --scale=0.01" /dev/null >"$out" 2>"$dir/err" \
+        </dev/null || fail "exit status $? on a terminal"
+    grep -q 'naps 100% \[#*\] 400/400 .*8 failed' "$out" || fail "no bar"
+}
+
+check_pool_reduce() {
+    run
+    lines 1 '3\.14159265[0-9]*'
+    for i in 0 1 2 3 4 5 6 7 8 9; do
+        lines 1 "$i: 1000000"
+    done
+    lines 11 '.*'
 }
 
 # as_wc ARGUMENT...: wordcount prints what wc prints, and exits as wc does.

@@ -90,7 +90,8 @@ show lock "--scale=$scale"
 show lock "--scale=$scale" --no-lock
 show lock "--scale=$scale" --kill
 show shared_counter "--scale=$scale"
-for example in pool_apply_async pool_apply pool_close_terminate_join pool_map; do
+for example in pool_apply_async pool_apply pool_close_terminate_join pool_map \
+    pool_imap pool_reduce pool_progress; do
     show "$example" "--scale=$scale"
 done
 show wordcount include src examples

@@ -23,7 +23,8 @@
  *   ENOMEM, EAGAIN, EMFILE, ENFILE   as the system means them
  *
  * Outputs are left alone when a call fails.  EINTR is never returned.  libmp
- * prints nothing, keeps no last error, and does not abort its host.
+ * prints nothing that it was not asked for (log.h), keeps no last error, and does not
+ * abort its host.
  *
  * Timeouts are milliseconds, with the contract of poll(2): MP_FOREVER waits as
  * long as it takes, MP_NOWAIT tries once.  Any other negative value is EINVAL,

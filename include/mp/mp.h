@@ -11,11 +11,13 @@
 #include "base.h"
 
 #include "context.h"
+#include "log.h"
 #include "process.h"
 #include "sync.h"
 #include "shared.h"
 #include "value.h"
 #include "pool.h"
 #include "imap.h"
+#include "progress.h"
 
 #endif

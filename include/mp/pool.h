@@ -70,9 +70,11 @@ typedef struct mp_pool_options {
     mp_initializer_fn *initializer; /* may be NULL */
     mp_finalizer_fn *finalizer;     /* may be NULL */
 
-    /* When a worker is replaced.  The new one is there before the old one leaves. */
-    uint64_t max_tasks_per_child;   /* after so many items at most */
-    size_t max_memory_per_child;    /* after an item, if it has more memory than that */
+    /* When a worker is replaced. */
+    uint64_t max_tasks_per_child;   /* after so many items at most; the new one is forked
+                                       when the old one begins the last of them */
+    size_t max_memory_per_child;    /* after an item, or some small ones, if it has or
+                                       had more memory than that */
 
     /* Limits.  Those of time are for tasks that have none of their own. */
     size_t memory_limit;     /* of a worker: beyond that malloc fails (RLIMIT_DATA) */
@@ -81,7 +83,9 @@ typedef struct mp_pool_options {
     int grace_ms;            /* between SIGTERM and SIGKILL; 0: 100 */
     int idle_timeout_ms;     /* workers that idle so long leave, until they are needed */
 
-    /* A pool whose workers die again and again without finishing anything is broken. */
+    /* A pool whose workers die again and again without finishing anything is broken.
+       Those that were ended by a limit or cancelled don't count.  If they die before they
+       are ready, they are forked less and less often, and the window has no end. */
     int death_window_ms;     /* 0: 10 s */
     unsigned max_deaths;     /* within that time; 0: 100, and 4 for each worker */
     bool pin;                /* each worker to a processor of its own (Linux) */
@@ -117,7 +121,10 @@ typedef struct mp_map_options {
     int retries;              /* run an item again up to so often if its worker dies */
     int stop_at_failure;      /* not 0: run no more items once one has failed; those
                                  that were not run fail with ECANCELED */
-    mp_progress_fn *progress; /* mp_pool_map: called about every `progress_ms` */
+    mp_progress_fn *progress; /* mp_pool_map, mp_pool_reduce: called in the calling thread
+                                 about every `progress_ms`, and once at the end, then
+                                 with all items done unless some were not run;
+                                 see also progress.h */
     void *progress_arg;       /* given to `progress` */
     int progress_ms;          /* 0: 100 */
     int reserved;             /* zero */
@@ -141,7 +148,7 @@ typedef struct mp_map_options {
  *   EINVAL   `out` is NULL, too many processes, or options of a newer libmp
  *   EAGAIN   the system does not allow so many processes
  *   ENOMEM   no memory, or the arena is full or could not be reserved
- *   EMFILE, ENFILE   no descriptors (a pool takes one)
+ *   EMFILE, ENFILE   no descriptors (a pool takes one, and one more if it is pollable)
  *   any other        what the initializer returned
  *   EOWNERDEAD       a worker died before it was ready
  * After a failure no process is left over.
@@ -160,6 +167,7 @@ MP_API MP_MUST_CHECK int mp_pool_new(mp_pool **out, const mp_pool_options *optio
  *
  * Returns 0, or what the task returned, or
  *   EOWNERDEAD   the worker that ran it died
+ *   ETIME        it took longer than its time limit
  *   ECANCELED    the pool was terminated before it was done
  *   EPIPE        the pool is closed, terminated or broken; nothing was run
  *   EPERM        another process made the pool
@@ -177,7 +185,8 @@ MP_API int mp_pool_apply(mp_pool *pool, mp_task_fn *task, const void *arg, size_
  * mp_pool_apply_async - give one task to the workers, and go on.
  *
  * The argument is copied before the call returns, unless it lies in the arena.  If
- * `out` is NULL nobody will ask for the result, and it is dropped when it is there.
+ * `out` is NULL nobody will ask for the result, and it is dropped when it is there, after
+ * its callback if it has one.  Callbacks run in this program's own threads: see result.h.
  *
  * Returns 0, or as mp_pool_apply if nothing was run: EPIPE, EPERM, EINVAL, ENOMEM,
  * EAGAIN.
@@ -231,13 +240,16 @@ MP_API int mp_pool_map_async(mp_pool *pool, mp_task_fn *task, const void *items,
                              size_t result_size, const mp_map_options *options,
                              mp_async_result **out);
 
+/* What mp_pool_reduce adds up with: `*other` to `*result`. */
+typedef void mp_combine_fn(void *result, const void *other, void *context);
+
 /*
  * mp_pool_reduce - combine all items into one value.
  *
  * Every worker starts from a copy of `*result`, as the caller gives it, and lets `fold`
- * add one item after the other; `combine` then adds up what the workers have, in the
- * calling process and in no particular order.  So `*result` must be a value that changes
- * nothing when it is added (0 for a sum), and `combine` must be associative and
+ * add one item after the other; `combine` then adds what the workers have to `*result`,
+ * in the calling process and in no particular order.  So `*result` must be a value that
+ * changes nothing when it is added (0 for a sum), and `combine` must be associative and
  * commutative, as far as the caller cares: sums of doubles may differ in the last bits
  * from run to run.
  *
@@ -249,17 +261,21 @@ MP_API int mp_pool_map_async(mp_pool *pool, mp_task_fn *task, const void *items,
  *   double total = 0;
  *   err = mp_pool_reduce(pool, add, sum, xs, n, sizeof *xs, &total, sizeof total, NULL);
  *
- * A chunk of items whose worker died is folded again from its beginning if `retries`
- * allow it; else, or if `fold` returns an error, the reduction fails, for what is
- * missing in it can't be told from the value, and `*result` is left alone.  Of the
- * options `errors` is not allowed.
+ * With `items` NULL and an `item_size` of 0 the items are the numbers (uint64_t) below
+ * `count`.  A value is bytes: what it points to must lie in the arena.  Values may be
+ * large; a worker copies its value about once in twenty times what that takes.
  *
- * Returns 0, or as mp_pool_map.
+ * A worker that is killed loses nothing that is in its value: what it folded since that
+ * was last made safe is folded again.  Only if it dies within `fold`, the item must be
+ * allowed `retries`; else, or if `fold` returns an error, the reduction fails, for what is
+ * missing in it can't be told from the value, no more items are folded, and `*result` is
+ * left alone.  Of the options `errors` is not allowed.
+ *
+ * Returns 0, or as mp_pool_map, and EINVAL if `result` is NULL or `result_size` is 0.
  *
  * Processes: the creator of the pool.  Threads: any.  Signal handlers: no.
  * Python:    functools.reduce, of what pool.map gives
  */
-typedef void mp_combine_fn(void *result, const void *other, void *context);
 MP_API int mp_pool_reduce(mp_pool *pool, mp_task_fn *fold, mp_combine_fn *combine,
                           const void *items, size_t count, size_t item_size, void *result,
                           size_t result_size, const mp_map_options *options);
@@ -268,8 +284,8 @@ MP_API int mp_pool_reduce(mp_pool *pool, mp_task_fn *fold, mp_combine_fn *combin
  * mp_pool_resize - from now on, have so many workers.
  *
  * New ones are forked by the supervisor, as copies of the program as it was at
- * mp_pool_new.  Those that are too many leave after the item that they are running.  The
- * call does not wait for either.
+ * mp_pool_new.  Those that are too many leave after the item that they are running, or
+ * the small ones that they took at once.  The call does not wait for either.
  *
  * Returns 0, or
  *   EINVAL   0, or more than the option `max_processes` of the pool
@@ -300,7 +316,8 @@ typedef struct mp_pool_status {
 /*
  * mp_pool_get_status - how many workers there are, and how much is to be done.
  *
- * The numbers are of about now, and each by itself; they cost the workers nothing.
+ * The numbers are of about now, and each by itself; they cost the workers nothing.  Items
+ * of a map count when the batch that a worker took is done.
  *
  * Returns 0 with `*status` filled, or EINVAL for NULL, or EPERM.
  *
@@ -312,6 +329,9 @@ MP_API int mp_pool_get_status(mp_pool *pool, mp_pool_status *status);
 /*
  * mp_pool_poll - run the callbacks of what is settled, waiting up to `timeout_ms` for
  * the first of them.
+ *
+ * Those that it finds run in the order of submission.  What they submit is left for the
+ * next call.  Takes time for what is settled and what is running, not for what is queued.
  *
  * Returns 0 if any was run, or ETIMEDOUT, or EPIPE if no callback is outstanding, or
  * EINVAL for NULL or a bad timeout, or EPERM.
@@ -328,8 +348,10 @@ MP_API int mp_pool_poll(mp_pool *pool, int timeout_ms);
  * For poll, select and epoll, to wait for a pool and other things at once; the pool must
  * have been made with `.pollable`.  When it is readable, call mp_pool_poll(pool,
  * MP_NOWAIT), which makes it unreadable again, and then ask those results that have no
- * callback.  It may be readable for nothing.  It belongs to the pool: do not read it, do
- * not close it.
+ * callback.  That should be one thread's business, for another that polls makes it
+ * unreadable as well.  It may be readable for nothing.  It is readable too when the pool
+ * has ended, however it did; the next call of mp_pool_poll then settles what is left and
+ * makes it unreadable for good.  It belongs to the pool: do not read it, do not close it.
  *
  * Returns 0 with `*fd` set, or ENOTSUP if the pool was not made for it, or EINVAL for
  * NULL, or EPERM.
@@ -372,7 +394,7 @@ MP_API int mp_pool_terminate(mp_pool *pool);
  * To be called after mp_pool_close or mp_pool_terminate, any number of times.
  *
  * Returns 0, or
- *   EBUSY       the pool is still taking tasks
+ *   EBUSY       the pool is still taking tasks, or an imap has some to bring: imap.h
  *   ETIMEDOUT   workers are still there
  *   EINVAL      `pool` is NULL, or a bad timeout
  *   EPERM       another process made the pool

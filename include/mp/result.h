@@ -19,7 +19,8 @@
  *
  * Results are settled by the workers, and when something went wrong by the pool's
  * supervisor; nothing has to be called for that.  Callbacks run in the program's own
- * threads only, inside wait, get, ready and mp_pool_poll.
+ * threads only, inside wait, get, ready, wait_any, wait_all, cancel and mp_pool_poll: in
+ * whichever of these finds the result settled first.
  */
 #ifndef MP_RESULT_H
 #define MP_RESULT_H
@@ -36,9 +37,16 @@ typedef struct mp_async_result mp_async_result;
 
 /*
  * What is called once a result is settled, if the options of the call said so: in the
- * thread that finds it settled, which holds no lock of libmp.  It may do anything with
- * the pool and with the result, also free it, if the caller has it.  If the caller
- * did not want it (`out` was NULL) it is freed after the callback.
+ * thread that finds it settled, which holds no lock of libmp.  It runs once.  While it
+ * runs, other threads find the result settled already.
+ *
+ * It may do anything with the pool, submit more and free it too, and with the result, also
+ * free it, if the caller has it.  If the caller did not want it (`out` was NULL) it is
+ * freed after the callback.
+ *
+ * A pool that is terminated or breaks settles all results; their callbacks are run as
+ * ever, by who finds them.  Once the pool is freed, those run whose result the caller still
+ * has and asks; the others never do.  Python's are never run then.
  */
 typedef void mp_done_fn(mp_async_result *result, void *arg);
 
@@ -50,7 +58,8 @@ typedef struct mp_progress {
     int64_t elapsed_ms; /* since it began */
 } mp_progress;
 
-/* What mp_pool_map calls now and then, in the thread that called it. */
+/* What mp_pool_map calls now and then, in the thread that called it:
+   mp_progress_bar (progress.h), or the program's own. */
 typedef void mp_progress_fn(const mp_progress *progress, void *arg);
 
 /*
@@ -94,7 +103,9 @@ MP_API int mp_async_result_get(mp_async_result *result, void *value, size_t size
  * mp_async_result_wait_any - wait up to `timeout_ms` until one of several is settled.
  *
  * Entries that are NULL are passed over.  Of those that are settled the one that was
- * submitted first is named.  All must be of one pool.
+ * submitted first is named, and its callback has run, if it has one: which may have freed
+ * it.  All must be of one pool.  Takes time for each entry: for thousands of results
+ * callbacks and mp_pool_poll are the better choice.
  *
  * Returns 0 with `*index` set, or
  *   ETIMEDOUT   none is settled
@@ -112,9 +123,10 @@ MP_API int mp_async_result_wait_any(mp_async_result *const *results, size_t coun
 /*
  * mp_async_result_wait_all - wait up to `timeout_ms` until all of several are settled.
  *
- * Entries that are NULL are passed over.
+ * Entries that are NULL are passed over; others may be of several pools.
  *
- * Returns 0, or ETIMEDOUT, EINVAL or EPERM as mp_async_result_wait.
+ * Returns 0, or ETIMEDOUT, EINVAL or EPERM as mp_async_result_wait; also EINVAL if
+ * `results` is NULL and `count` is not 0.
  *
  * Processes: the creator of the pool.  Threads: any, one at a time for a result.
  * Signal handlers: no.
@@ -144,13 +156,12 @@ MP_API int mp_async_result_cancel(mp_async_result *result);
 /*
  * mp_async_result_progress - how far it has come: a task is one item.
  *
- * May be asked at any moment and costs the workers nothing.
+ * May be asked at any moment, costs the workers nothing, and runs no callback.
  *
  * Returns 0 with `*progress` filled, or EINVAL for NULL, or EPERM in another process
  * than the pool's creator.
  *
- * Processes: the creator of the pool.  Threads: any, one at a time for a result.
- * Signal handlers: no.
+ * Processes: the creator of the pool.  Threads: any.  Signal handlers: no.
  * Python:    result._number_left
  */
 MP_API int mp_async_result_progress(mp_async_result *result, mp_progress *progress);
@@ -190,7 +201,8 @@ MP_API int mp_async_result_failure(mp_async_result *result, mp_task_failure *fai
  * mp_async_result_free - drop a result, or do nothing with NULL.
  *
  * A task that is still to run runs all the same.  For a map that is not settled the
- * call waits until it is, for the workers write to its arrays.
+ * call waits until it is, for the workers write to its arrays.  If its callback has not
+ * run yet it never does.
  *
  * Processes: the creator of the pool; in another only memory is freed.  Threads: any.
  * Signal handlers: no.

@@ -8,12 +8,18 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "pool/reduce.h"
 #include "pool/running.h"
+#include "pool/trace.h"
 
 enum { EMPTY, FREE, OWNED, PENDING };
 
 /* A batch should take about so long: much more than taking it, much less than a map. */
 #define BATCH_NS INT64_C(20000)
+/* A batch that took so long is a reason to call others, if nobody has yet. */
+#define LONG_NS INT64_C(3000)
+/* And so many times what it takes to copy the value of a reduction. */
+#define BATCH_COPIES 16
 
 struct span {
     unsigned state;
@@ -101,11 +107,22 @@ bool mp__job_takeable(const struct mp__job *job)
     return false;
 }
 
+/*
+ * Items must not get past this look from a hand that is still to come to one that was.  A
+ * theft counts itself between making its hand PENDING and lowering the victim's end: if a
+ * hand was EMPTY before the first of these and its victim after the second, the number
+ * has changed.
+ */
 bool mp__job_done(const struct mp__job *job)
 {
-    for (unsigned i = 0; i < 2 * job->place_count; i++)
-        if (unpack(atomic_load(&job->hands[i].word)).state != EMPTY)
-            return false;
+    uint32_t thefts;
+
+    do {
+        thefts = atomic_load(&job->thefts);
+        for (unsigned i = 0; i < 2 * job->place_count; i++)
+            if (unpack(atomic_load(&job->hands[i].word)).state != EMPTY)
+                return false;
+    } while (atomic_load(&job->thefts) != thefts);
     return true;
 }
 
@@ -120,6 +137,8 @@ static void keep_failure(struct mp__job *job, unsigned place, uint32_t item,
 
     if (job->errors)
         job->errors[item] = what->error;
+    if (job->details)
+        job->details[item] = *what;
     if (atomic_load_explicit(&kept->index, memory_order_relaxed) <= job->first + item)
         return;
     atomic_store_explicit(&kept->index, UINT64_MAX, memory_order_relaxed);
@@ -132,14 +151,22 @@ static void keep_failure(struct mp__job *job, unsigned place, uint32_t item,
 /* An item failed; does that end the whole map? */
 static void count_failure(struct mp__job *job)
 {
-    uint32_t runs = MP__JOB_RUNS;
-
     atomic_fetch_add_explicit(&job->failed, 1, memory_order_relaxed);
-    if (job->stops)
-        atomic_compare_exchange_strong(&job->stopped, &runs, MP__JOB_FAILED);
+    if (job->stop)
+        atomic_store(job->stop, 1);
 }
 
-/* The running item has returned an error. */
+/* Whether items that nobody has begun are not run any more. */
+static bool is_stopped(const struct mp__job *job)
+{
+    return atomic_load_explicit(&job->stopped, memory_order_relaxed) ||
+           (job->stop && atomic_load_explicit(job->stop, memory_order_relaxed));
+}
+
+/*
+ * The running item has returned an error, and is over: who dies from here on does not lose
+ * it, or else it would be run again, or be told to have failed in two ways.
+ */
 static void fail_item(struct mp__job *job, struct mp__worker *self, unsigned worker,
                       uint32_t item, int error)
 {
@@ -148,10 +175,14 @@ static void fail_item(struct mp__job *job, struct mp__worker *self, unsigned wor
                             .attempts = 1 + (job->attempts ? job->attempts[item] : 0),
                             .kind = MP_FAILURE_RETURNED};
 
+    atomic_store(&self->returned, (uint64_t)(uint32_t)error << 32 | (item + 1));
+    mp__kill_point_order();
     strncpy(what.text, mp__task_text(error), sizeof(what.text) - 1);
     keep_failure(job, worker, item, &what);
     count_failure(job);
     mp__worker_count(&self->failed, 1);
+    mp__worker_set_at(self, (uint64_t)(item + 1) << 1);
+    atomic_store(&self->returned, 0);
 }
 
 bool mp__job_failure(const struct mp__job *job, mp_task_failure *failure)
@@ -172,11 +203,12 @@ bool mp__job_failure(const struct mp__job *job, mp_task_failure *failure)
 }
 
 /*
- * Run items `next` to `end` - 1, which this worker has taken.  The loop itself is the
- * program's: see mp/loop.h.  It stops at an item that failed.
+ * Run items `next` to `end` - 1, which this worker has taken; the item before which it
+ * was stopped, or `end`.  The loop itself is the program's: see mp/loop.h.  It stops at
+ * an item that failed.
  */
-static void run_batch(struct mp__job *job, struct mp__worker *self, unsigned worker,
-                      uint32_t next, uint32_t end)
+static uint32_t run_batch(struct mp__job *job, struct mp__worker *self, unsigned worker,
+                          char *results, uint32_t next, uint32_t end)
 {
     const char *const arg_end = job->items + end * job->item_size;
 
@@ -186,44 +218,50 @@ static void run_batch(struct mp__job *job, struct mp__worker *self, unsigned wor
     while (next != end) {
         mp__worker_set_at(self, (uint64_t)next << 1);
         int err = mp_task_loop(job->task, job->items + next * job->item_size, arg_end,
-                               (uintptr_t)job->results + next * job->result_size,
-                               &self->loop);
+                               (uintptr_t)results + next * job->result_size, &self->loop);
         next = err ? (uint32_t)(mp__worker_at(self) >> 1) : end;
-        if (err)
-            fail_item(job, self, worker, next++, err);
+        if (!err)
+            break;
+        fail_item(job, self, worker, next++, err);
+        if (job->stop)
+            break;
     }
-    mp__worker_set_at(self, (uint64_t)end << 1);
+    mp__worker_set_at(self, (uint64_t)next << 1);
+    return next;
 }
 
 /* The same where each item has a limit, or is a number: one after the other. */
-static void run_singly(struct mp__job *job, struct mp__worker *self, unsigned worker,
-                       uint32_t next, uint32_t end)
+static uint32_t run_singly(struct mp__job *job, struct mp__worker *self, unsigned worker,
+                           char *results, uint32_t next, uint32_t end)
 {
-    for (; next != end; next++) {
+    int err = 0;
+
+    for (; next != end && !(err && job->stop); next++) {
         uint64_t number = job->first + next;
         const void *arg = job->items ? job->items + next * job->item_size
                                      : (const void *)&number;
-        uintptr_t result = (uintptr_t)job->results + next * job->result_size;
+        uintptr_t result = (uintptr_t)results + next * job->result_size;
 
         mp__worker_set_at(self, (uint64_t)next << 1 | 1);
         mp__limits_begin(&job->limits);
-        int err = job->task(arg, (void *)result, job->context);
+        err = job->task(arg, (void *)result, job->context);
         mp__limits_end();
         if (err)
             fail_item(job, self, worker, next, err);
         mp__worker_set_at(self, (uint64_t)(next + 1) << 1);
     }
+    return next;
 }
 
-/* How many items to take next, from how long the last batch took. */
-static uint32_t next_batch(uint32_t batch, int64_t took)
+/* How many items to take next, from how long the last batch took and should have. */
+static uint32_t next_batch(uint32_t batch, int64_t took, int64_t aim)
 {
-    if (took * 8 < BATCH_NS)
+    if (took * 8 < aim)
         return batch < MP__JOB_ITEMS_MAX / 8 ? batch * 8 : batch;
-    if (took * 2 < BATCH_NS)
+    if (took * 2 < aim)
         return batch < MP__JOB_ITEMS_MAX / 2 ? batch * 2 : batch;
-    if (took > BATCH_NS * 2)
-        return batch > 8 && took > BATCH_NS * 16 ? batch / 8 : (batch + 1) / 2;
+    if (took > aim * 2)
+        return batch > 8 && took > aim * 16 ? batch / 8 : (batch + 1) / 2;
     return batch;
 }
 
@@ -236,22 +274,43 @@ static void count_unrun(struct mp__job *job, struct span span)
     atomic_fetch_add_explicit(&job->shared->unrun, count, memory_order_relaxed);
 }
 
+static void cancel_items(struct mp__job *job, struct span span)
+{
+    for (uint32_t item = span.next; job->errors && item < span.end; item++)
+        job->errors[item] = ECANCELED;
+    count_unrun(job, span);
+}
+
 /* Items of a hand are not run any more.  Who dies here leaves them to be dropped again. */
 static bool drop_rest(struct mp__job *job, struct mp__hand *hand, uint64_t word,
                       unsigned place)
 {
-    static const mp_task_failure cancelled = {.error = ECANCELED,
-                                              .kind = MP_FAILURE_CANCELLED};
+    mp_task_failure cancelled = {.error = ECANCELED, .kind = MP_FAILURE_CANCELLED};
     struct span span = unpack(word);
 
     if (!swap(hand, word, pack(OWNED, place, span.end, span.end)))
         return false;
-    if (atomic_load(&job->stopped) == MP__JOB_CANCELLED)
+    if (atomic_load(&job->stopped) == MP__JOB_CANCELLED) {
+        cancelled.attempts = job->attempts ? job->attempts[span.next] : 0;
         keep_failure(job, place, span.next, &cancelled);
-    for (uint32_t item = span.next; job->errors && item < span.end; item++)
-        job->errors[item] = ECANCELED;
-    count_unrun(job, span);
+    }
+    cancel_items(job, span);
     return true;
+}
+
+/* Whoever finds that a map takes its time wakes others for it, once. */
+void mp__job_call_others(struct mp__job *job)
+{
+    if (!atomic_load_explicit(&job->crowd, memory_order_relaxed) &&
+        !atomic_exchange(&job->crowd, 1) && mp__job_takeable(job))
+        mp__queue_ring(job->shared);
+}
+
+static uint32_t end_of_batch(struct mp__job *job, uint32_t batch, int64_t took, int64_t aim)
+{
+    if (took > LONG_NS)
+        mp__job_call_others(job);
+    return next_batch(batch, took, aim);
 }
 
 /* Batches take about equally long, unless the caller or a limit says how long. */
@@ -259,15 +318,31 @@ static void run_some(struct mp__job *job, unsigned worker, uint32_t next, uint32
                      uint32_t *batch)
 {
     struct mp__worker *self = &job->shared->workers[worker];
-    int64_t began = job->chunk ? 0 : mp__now();
+    struct mp__trace_record event;
+    bool traced = mp__trace_own && mp__trace_batch(&event, self, job, next);
+    char *results = job->results;
+    uint32_t end = next + take;
+    int64_t began = job->chunk ? 0 : mp__now(), aim = BATCH_NS;
 
-    if (job->items && !job->limits.hard && !job->limits.soft)
-        run_batch(job, self, worker, next, next + take);
-    else
-        run_singly(job, self, worker, next, next + take);
-    mp__worker_count(&self->done, take);
-    if (!job->chunk && take == *batch)
-        *batch = next_batch(take, mp__now() - began);
+    atomic_store_explicit(&self->batch, next, memory_order_relaxed);
+    if (job->fold) {
+        results = mp__fold_begin(job->fold, self, worker, next);
+        int64_t copied = job->chunk ? 0 : mp__now();
+        aim += BATCH_COPIES * (copied - began);
+        began = copied;
+    }
+    uint32_t over = job->items && !job->limits.hard && !job->limits.soft
+                        ? run_batch(job, self, worker, results, next, end)
+                        : run_singly(job, self, worker, results, next, end);
+    if (job->fold && over == end)
+        mp__fold_commit(job->fold, worker, end);
+    mp__worker_count(&self->done, over - next);
+    if (over != end)
+        cancel_items(job, (struct span){.next = over, .end = end});
+    else if (!job->chunk && take == *batch)
+        *batch = end_of_batch(job, take, mp__now() - began, aim);
+    if (traced)
+        mp__trace_end(&event, self, over - next, 0);
 }
 
 /*
@@ -285,7 +360,7 @@ static bool run_hand(struct mp__job *job, struct mp__hand *hand, unsigned worker
             atomic_store(&hand->word, pack(EMPTY, 0, span.end, span.end));
             return true;
         }
-        if (atomic_load_explicit(&job->stopped, memory_order_relaxed)) {
+        if (is_stopped(job)) {
             drop_rest(job, hand, word, worker);
             continue;
         }
@@ -321,15 +396,32 @@ void mp__job_cancel(struct mp__job *job)
     }
 }
 
+/* Items of a hand that are not done, with those of the batch that was taken from it. */
+static uint32_t count_left(const struct mp__job *job, const struct mp__hand *hand)
+{
+    for (;;) {
+        uint64_t word = atomic_load(&hand->word);
+        struct span span = unpack(word);
+        if (span.state == EMPTY || span.state == PENDING)
+            return 0;
+        if (span.state == FREE)
+            return span.end - span.next;
+        if (span.worker == job->place_count)
+            return span.end - span.next; /* the client's, which runs nothing */
+        /* While the hand is this worker's, `at` is about it. */
+        uint32_t at = (uint32_t)(mp__worker_at(&job->shared->workers[span.worker]) >> 1);
+        atomic_thread_fence(memory_order_seq_cst);
+        if (atomic_load(&hand->word) == word)
+            return at < span.next ? span.end - at : span.end - span.next;
+    }
+}
+
 uint32_t mp__job_settled(const struct mp__job *job)
 {
     uint32_t left = 0;
 
-    for (unsigned i = 0; i < 2 * job->place_count; i++) {
-        struct span span = unpack(atomic_load(&job->hands[i].word));
-        if (span.state != PENDING)
-            left += span.end - span.next;
-    }
+    for (unsigned i = 0; i < 2 * job->place_count; i++)
+        left += count_left(job, &job->hands[i]);
     return left < job->count ? job->count - left : 0;
 }
 
@@ -345,7 +437,7 @@ static struct mp__hand *claim_free(struct mp__job *job, struct mp__worker *self,
         struct span span = unpack(word);
         if (span.state != FREE)
             continue;
-        mp__worker_set_at(self, (uint64_t)span.next << 1);
+        mp__worker_set_at(self, (uint64_t)span.next << 1 | MP__AT_NEW);
         if (swap(hand, word, pack(OWNED, worker, span.next, span.end)))
             return hand;
     }
@@ -418,7 +510,8 @@ static struct mp__hand *steal_locked(struct mp__job *job, struct mp__hand *victi
             atomic_store(&loot->word, wanted);
         if (!loot)
             return NULL;
-        mp__worker_set_at(self, (uint64_t)middle << 1);
+        mp__worker_set_at(self, (uint64_t)middle << 1 | MP__AT_NEW);
+        atomic_fetch_add(&job->thefts, 1);
         if (swap(victim, word, pack(OWNED, span.worker, span.next, middle))) {
             atomic_store(&loot->word, pack(OWNED, worker, middle, span.end));
             return loot;
@@ -453,7 +546,7 @@ void mp__job_work(struct mp__job *job, unsigned worker)
             hand = steal(job, self, worker);
         if (!hand)
             return;
-        if (mp__job_takeable(job))
+        if (atomic_load(&job->crowd) && mp__job_takeable(job))
             mp__queue_ring(shared);
         if (!run_hand(job, hand, worker, &batch))
             return;
@@ -499,6 +592,21 @@ static void settle_theft(struct mp__job *job, unsigned worker)
     }
 }
 
+/* Whether the item that a dead worker was at had returned an error already. */
+static bool had_returned(const struct mp__job *job, unsigned worker, uint32_t item,
+                         mp_task_failure *what)
+{
+    uint64_t returned = atomic_load(&job->shared->workers[worker].returned);
+
+    if ((uint32_t)returned != item + 1)
+        return false;
+    what->error = (int)(uint32_t)(returned >> 32);
+    what->exitcode = 0;
+    what->max_rss = 0;
+    what->kind = MP_FAILURE_RETURNED;
+    return true;
+}
+
 /* Whether a worker's death at this item leaves it one more attempt. */
 static bool try_again(struct mp__job *job, uint32_t item)
 {
@@ -518,13 +626,16 @@ unsigned mp__job_settle(struct mp__job *job, unsigned worker, uint64_t at,
         return 0;
     uint32_t next = (uint32_t)(at >> 1);
     unsigned failed = 0;
-    if (at & 1 && !(may_retry && try_again(job, next))) {
-        mp_task_failure lost = *what;
+    mp_task_failure lost = *what;
+    if (at & 1 &&
+        (had_returned(job, worker, next, &lost) || !(may_retry && try_again(job, next)))) {
         lost.attempts = 1 + (job->attempts ? job->attempts[next] : 0);
         keep_failure(job, worker, next, &lost);
         count_failure(job);
         next++;
         failed = 1;
+    } else if (job->fold) {
+        next = mp__fold_next(job->fold, worker, at);
     }
     for (;;) {
         uint64_t word = atomic_load(&hand->word);
@@ -542,8 +653,11 @@ void mp__job_settle_all(struct mp__job *job, const mp_task_failure *what)
         struct span span = unpack(atomic_load(&job->hands[i].word));
         if (span.state == EMPTY)
             continue;
-        for (uint32_t item = span.next; item < span.end; item++)
-            keep_failure(job, i % job->place_count, item, what);
+        for (uint32_t item = span.next; item < span.end; item++) {
+            mp_task_failure lost = *what;
+            lost.attempts = job->attempts ? job->attempts[item] : 0;
+            keep_failure(job, i % job->place_count, item, &lost);
+        }
         count_unrun(job, span);
         atomic_store(&job->hands[i].word, pack(EMPTY, 0, span.end, span.end));
     }

@@ -23,8 +23,10 @@
  * Within its batch a worker says in its `at` which item it is running.  When it dies,
  * that item is lost and all behind it, up to the hand's end, become FREE.  A worker
  * that dies after an item's last instruction and before it says so loses the item too.
+ * In a reduction the items before it since the last commit are FREE as well: reduce.c.
  *
- * The map is done when all hands are EMPTY.  Whoever empties one looks at all others.
+ * The map is done when all hands are EMPTY.  Whoever empties one looks at all others;
+ * thefts are counted, so that it sees when items move about meanwhile.
  */
 #ifndef MP_POOL_JOB_H
 #define MP_POOL_JOB_H
@@ -32,6 +34,11 @@
 #include "pool/pool.h"
 
 #define MP__JOB_ITEMS_MAX (((uint32_t)1 << 24) - 1)
+
+/* In `at`: this worker has a hand, or is about to get it, and has begun nothing of it. */
+#define MP__AT_NEW (UINT64_C(1) << 40)
+
+struct mp__fold;
 
 struct mp__hand {
     _Alignas(MP__CACHE_LINE) _Atomic uint64_t word;
@@ -45,7 +52,7 @@ struct mp__job_failure {
 };
 
 /* Whether items that nobody has begun are still to be run. */
-enum { MP__JOB_RUNS, MP__JOB_FAILED, MP__JOB_CANCELLED };
+enum { MP__JOB_RUNS, MP__JOB_CANCELLED };
 
 struct mp__job {
     mp_task_fn *task;
@@ -55,15 +62,19 @@ struct mp__job {
     char *results;
     size_t result_size;
     int *errors;       /* in the arena, or NULL */
+    mp_task_failure *details; /* of each item that has failed, or NULL */
     uint8_t *attempts; /* of each item that are over; or NULL: there is but one */
     uint64_t first;    /* the caller's index of item 0 */
     uint64_t call;     /* for mp_task_seed */
     uint32_t count;
     uint32_t chunk; /* items in a batch; 0: as time tells */
+    struct mp__fold *fold; /* of a reduction, or NULL */
     uint8_t retries;
-    bool stops; /* at the first failure */
+    _Atomic uint32_t *stop;   /* of the whole map, set at the first failure; or NULL */
     _Atomic uint32_t stopped; /* and how: items are dropped and not run any more */
     _Atomic uint32_t failed;  /* items, about */
+    _Atomic uint32_t thefts;  /* that were begun, ever */
+    _Atomic uint32_t crowd; /* whether to wake others: not before it is worth it */
     struct mp__limits limits;
     struct mp__pool_shared *shared;
     unsigned place_count;
@@ -84,6 +95,9 @@ void mp__job_deal(struct mp__job *job, uint32_t count, unsigned shares);
    until the worker is to leave. */
 void mp__job_work(struct mp__job *job, unsigned worker);
 
+/* Wake others, unless that has been done. */
+void mp__job_call_others(struct mp__job *job);
+
 /* Client: let no more items be run, and drop those that nobody has taken. */
 void mp__job_cancel(struct mp__job *job);
 
@@ -98,7 +112,7 @@ unsigned mp__job_settle(struct mp__job *job, unsigned worker, uint64_t at,
 /* No worker is left: fail every item that is still in a hand. */
 void mp__job_settle_all(struct mp__job *job, const mp_task_failure *what);
 
-/* Items that are in no hand any more, about: a batch under way counts as done. */
+/* Items that are done, about.  All of them only if that is so. */
 uint32_t mp__job_settled(const struct mp__job *job);
 
 /* The failure of the lowest index, if any. */

@@ -12,20 +12,17 @@
 #include "base/sys.h"
 #include "pool/job.h"
 #include "pool/result.h"
+#include "pool/window.h"
+#include "sync/park.h"
 
 /* Small enough to stay in a processor's cache between copying and computing. */
 #define WINDOW_BYTES ((size_t)256 << 10)
 /* Half of them keep the workers busy while the caller moves the bytes of the others. */
 #define WINDOWS_UNDER_WAY 12
-
-struct window {
-    uint64_t number;
-    struct mp__task *task;
-    struct mp__job *job;
-    char *block; /* copies of items, results and errors, as far as they are needed */
-    size_t start;
-    uint32_t count;
-};
+/* Waking a worker costs about as much. */
+#define MOMENT_NS INT64_C(5000)
+/* Of calls of `progress`, unless the caller says how often. */
+#define PROGRESS_MS 100
 
 struct mp__map {
     mp_task_fn *task;
@@ -39,10 +36,17 @@ struct mp__map {
     size_t chunk;
     struct mp__limits limits;
     unsigned retries;
-    bool stops;     /* at the first failure */
-    bool cancelled; /* no more windows */
+    bool may_be_short; /* who waits for it calls others when it is not */
+    bool stops;             /* at the first failure */
+    _Atomic uint32_t *stop; /* in the arena: an item has failed; NULL: `stops` is not set */
+    bool cancelled;         /* no more windows */
+    struct mp__fold *fold;  /* a reduction; or NULL */
     uint64_t call;  /* for mp_task_seed */
     int64_t began;
+    mp_progress_fn *progress; /* or NULL */
+    void *progress_arg;
+    int64_t progress_ns;
+    int64_t tell_at; /* when `progress` is to be called next */
     uint64_t failed; /* items of collected windows */
     bool copies_items;
     bool copies_results;
@@ -50,10 +54,11 @@ struct mp__map {
     size_t window_items;
     size_t window_count;
     size_t submitted;
-    size_t collected;
+    _Atomic size_t collected;
+    pthread_mutex_t mutex;   /* of who collects, cancels or counts windows */
     mp_task_failure failure; /* of the lowest index so far; its error is 0 if none */
     size_t slots;            /* windows that `windows` has room for, reused in turn */
-    struct window windows[];
+    struct mp__window windows[];
 };
 
 static size_t aligned(size_t size)
@@ -109,10 +114,18 @@ static int new_map(struct mp__map **out, const struct mp__map *plan, unsigned wo
 
     if (in_turn && slots > WINDOWS_UNDER_WAY)
         slots = WINDOWS_UNDER_WAY;
-    struct mp__map *map = mp__sys_calloc(1, sizeof(*map) + slots * sizeof(struct window));
+    struct mp__map *map = mp__sys_calloc(1, sizeof(*map) + slots * sizeof(struct mp__window));
     if (!map)
         return ENOMEM;
     *map = *plan;
+    if (plan->stops) {
+        map->stop = mp_shared_alloc(sizeof(*map->stop));
+        if (!map->stop) {
+            free(map);
+            return ENOMEM;
+        }
+    }
+    pthread_mutex_init(&map->mutex, NULL);
     map->window_items = window_items;
     map->window_count = window_count;
     map->slots = slots;
@@ -120,33 +133,7 @@ static int new_map(struct mp__map **out, const struct mp__map *plan, unsigned wo
     return 0;
 }
 
-/* A job that no worker is with any more, or a new one. */
-static struct mp__job *get_job(mp_pool *pool)
-{
-    struct mp__pool_shared *shared = pool->shared;
-
-    for (struct mp__job **link = &pool->idle_jobs; *link; link = &(*link)->next) {
-        struct mp__job *job = *link;
-        bool used = false;
-        for (unsigned i = 0; i < shared->place_count && !used; i++)
-            used = (atomic_load(&shared->workers[i].current) & ~MP__DOOMED) ==
-                   job->number + 1;
-        if (!used) {
-            *link = job->next;
-            return job;
-        }
-    }
-    return mp__job_new(shared);
-}
-
-static void put_job(mp_pool *pool, struct mp__job *job, uint64_t number)
-{
-    job->number = number;
-    job->next = pool->idle_jobs;
-    pool->idle_jobs = job;
-}
-
-static void fill_job(const struct mp__map *map, struct window *window, unsigned shares)
+static void fill_job(const struct mp__map *map, struct mp__window *window, unsigned shares)
 {
     struct layout layout = block_layout(map, map->window_items);
     struct mp__job *job = window->job;
@@ -160,7 +147,9 @@ static void fill_job(const struct mp__map *map, struct window *window, unsigned 
     job->chunk = map->chunk < MP__JOB_ITEMS_MAX ? (uint32_t)map->chunk : MP__JOB_ITEMS_MAX;
     job->call = map->call;
     job->limits = map->limits;
-    job->stops = map->stops;
+    atomic_store_explicit(&job->crowd, !map->may_be_short, memory_order_relaxed);
+    job->stop = map->stop;
+    job->fold = map->fold;
     job->retries = (uint8_t)map->retries;
     job->attempts = NULL;
     if (map->retries) {
@@ -187,26 +176,21 @@ static void fill_job(const struct mp__map *map, struct window *window, unsigned 
     mp__job_deal(job, window->count, shares);
 }
 
-/* Publish a window whose job is filled. */
-static int publish(mp_pool *pool, const struct mp__map *map, struct window *window)
+/* The windows that are under way. */
+static struct mp__window *window_at(struct mp__map *map, size_t number)
 {
-    int err = mp__pool_accepts(pool);
-    if (!err)
-        err = mp__queue_reserve(pool, &window->number, &window->task);
-    if (err)
-        return err;
-    window->task->task = map->task;
-    window->task->block = NULL;
-    window->task->text = NULL;
-    window->task->error = 0;
-    window->task->job = window->job;
-    mp__queue_publish(pool, window->number, window->task, true);
-    return 0;
+    return &map->windows[number % map->slots];
+}
+
+/* Otherwise the tasks are held until the map is freed, for others may look at them. */
+static bool reuses_slots(const struct mp__map *map)
+{
+    return map->slots < map->window_count;
 }
 
 static int submit_window(mp_pool *pool, struct mp__map *map)
 {
-    struct window *window = &map->windows[map->submitted % map->slots];
+    struct mp__window *window = &map->windows[map->submitted % map->slots];
     struct layout layout = block_layout(map, map->window_items);
     size_t left = map->count - map->submitted * map->window_items;
 
@@ -218,16 +202,20 @@ static int submit_window(mp_pool *pool, struct mp__map *map)
             return ENOMEM;
     }
     pthread_mutex_lock(&pool->mutex);
-    window->job = get_job(pool);
+    if (!map->submitted)
+        map->call = pool->calls++;
+    window->job = mp__window_job(pool);
     pthread_mutex_unlock(&pool->mutex);
     if (!window->job)
         return ENOMEM;
     fill_job(map, window, atomic_load(&pool->shared->wanted));
 
     pthread_mutex_lock(&pool->mutex);
-    int err = publish(pool, map, window);
+    int err = mp__pool_accepts(pool);
+    if (!err)
+        err = mp__window_publish(pool, window);
     if (err)
-        put_job(pool, window->job, UINT64_MAX - 1);
+        mp__window_put_job(pool, window->job, MP__NO_TASK);
     else
         pool->submitted += window->count;
     pthread_mutex_unlock(&pool->mutex);
@@ -236,12 +224,39 @@ static int submit_window(mp_pool *pool, struct mp__map *map)
     return err;
 }
 
+/* Call `progress` if it is time.  The last call, of all items, is made at the end. */
+static void tell_progress(struct mp__map *map)
+{
+    mp_progress progress;
+    int64_t now = map->progress ? mp__now() : 0;
+
+    if (!map->progress || now < map->tell_at)
+        return;
+    map->tell_at = now + map->progress_ns;
+    mp__map_progress(map, &progress);
+    if (progress.done < progress.total)
+        map->progress(&progress, map->progress_arg);
+}
+
+/* As mp__task_wait, in pieces if there is somebody who is to be told meanwhile. */
+static int wait_telling(mp_pool *pool, struct mp__map *map, struct mp__task *task,
+                        int64_t deadline)
+{
+    for (;;) {
+        bool tells = map->progress && map->tell_at < deadline;
+        int err = mp__task_wait(pool, task, tells ? map->tell_at : deadline);
+        if (err != ETIMEDOUT || !tells)
+            return err;
+        tell_progress(map);
+    }
+}
+
 /* Wait for the oldest window that is under way, and take what it brought. */
 static int collect_window(mp_pool *pool, struct mp__map *map, int64_t deadline)
 {
-    struct window *window = &map->windows[map->collected % map->slots];
+    struct mp__window *window = &map->windows[map->collected % map->slots];
     struct layout layout = block_layout(map, map->window_items);
-    int err = mp__task_wait(pool, window->task, deadline);
+    int err = wait_telling(pool, map, window->task, deadline);
     if (err)
         return err;
     if (map->copies_results)
@@ -256,8 +271,9 @@ static int collect_window(mp_pool *pool, struct mp__map *map, int64_t deadline)
     if (map->stops && map->failure.error)
         map->cancelled = true;
     pthread_mutex_lock(&pool->mutex);
-    put_job(pool, window->job, window->number);
-    mp__queue_release(pool, window->number);
+    mp__window_put_job(pool, window->job, window->number);
+    if (reuses_slots(map))
+        mp__queue_release(pool, window->number);
     pthread_mutex_unlock(&pool->mutex);
     map->collected++;
     return 0;
@@ -271,15 +287,21 @@ static int collect_window(mp_pool *pool, struct mp__map *map, int64_t deadline)
 static int collect_half(mp_pool *pool, struct mp__map *map)
 {
     size_t target = map->collected + (map->slots + 1) / 2;
-    int err = mp__task_wait(pool, map->windows[(target - 1) % map->slots].task, MP__NEVER);
+    int err = wait_telling(pool, map, window_at(map, target - 1)->task, MP__NEVER);
 
     while (!err && map->collected < target)
         err = collect_window(pool, map, MP__NEVER);
     return err;
 }
 
-static void free_map(struct mp__map *map)
+static void free_map(mp_pool *pool, struct mp__map *map)
 {
+    pthread_mutex_lock(&pool->mutex);
+    for (size_t i = 0; !reuses_slots(map) && i < map->submitted; i++)
+        mp__queue_release(pool, map->windows[i].number);
+    pthread_mutex_unlock(&pool->mutex);
+    pthread_mutex_destroy(&map->mutex);
+    mp_shared_free(map->stop);
     for (size_t i = 0; i < map->slots; i++)
         mp_shared_free(map->windows[i].block);
     free(map);
@@ -287,12 +309,35 @@ static void free_map(struct mp__map *map)
 
 int mp__map_wait(mp_pool *pool, struct mp__map *map, int64_t deadline)
 {
-    while (map->collected < map->submitted) {
-        int err = collect_window(pool, map, deadline);
+    size_t next;
+
+    /* Another thread may cancel it, ask how far it is, or wait for it in a callback. */
+    while ((next = map->collected) < map->submitted) {
+        int err = wait_telling(pool, map, window_at(map, next)->task, deadline);
         if (err)
             return err;
+        pthread_mutex_lock(&map->mutex);
+        if (map->collected == next)
+            collect_window(pool, map, deadline);
+        pthread_mutex_unlock(&map->mutex);
     }
     return 0;
+}
+
+bool mp__map_settled(const struct mp__map *map)
+{
+    size_t collected = map->collected;
+
+    /* The last one is the last to be settled, as a rule. */
+    for (size_t i = map->submitted; i > collected; i--)
+        if (!mp__task_settled(map->windows[(i - 1) % map->slots].task))
+            return false;
+    return true;
+}
+
+uint64_t mp__map_number(const struct mp__map *map)
+{
+    return map->submitted ? map->windows[(map->submitted - 1) % map->slots].number : 0;
 }
 
 int mp__map_get(struct mp__map *map, void *value, size_t size)
@@ -304,37 +349,35 @@ int mp__map_get(struct mp__map *map, void *value, size_t size)
     return map->failure.error;
 }
 
-/* The windows that are under way. */
-static struct window *window_at(struct mp__map *map, size_t number)
-{
-    return &map->windows[number % map->slots];
-}
-
 void mp__map_cancel(mp_pool *pool, struct mp__map *map)
 {
+    pthread_mutex_lock(&map->mutex);
     map->cancelled = true;
     for (size_t i = map->collected; i < map->submitted; i++) {
-        struct window *window = window_at(map, i);
+        struct mp__window *window = window_at(map, i);
         mp__job_cancel(window->job);
         if (mp__job_done(window->job))
-            mp__task_settle(pool->shared, window->task);
+            mp__task_settle(pool->shared, window->task, window->number);
         else
             mp__task_end(pool->shared, window->number);
     }
+    pthread_mutex_unlock(&map->mutex);
 }
 
-void mp__map_progress(const struct mp__map *map, mp_progress *progress)
+void mp__map_progress(struct mp__map *map, mp_progress *progress)
 {
+    pthread_mutex_lock(&map->mutex);
     *progress = (mp_progress){.total = map->count,
                               .failed = map->failed,
                               .elapsed_ms = (mp__now() - map->began) / MP__MILLISECOND};
     for (size_t i = map->collected; i < map->submitted; i++) {
-        const struct window *window = &map->windows[i % map->slots];
+        const struct mp__window *window = &map->windows[i % map->slots];
         progress->done += mp__job_settled(window->job);
         progress->failed += atomic_load(&window->job->failed);
     }
     size_t collected = map->collected * map->window_items;
     progress->done += collected < map->count ? collected : map->count;
+    pthread_mutex_unlock(&map->mutex);
 }
 
 void mp__map_failure(const struct mp__map *map, mp_task_failure *failure)
@@ -345,7 +388,7 @@ void mp__map_failure(const struct mp__map *map, mp_task_failure *failure)
 void mp__map_free(mp_pool *pool, struct mp__map *map)
 {
     mp__map_wait(pool, map, MP__NEVER);
-    free_map(map);
+    free_map(pool, map);
 }
 
 void mp__map_forget(struct mp__map *map)
@@ -388,40 +431,102 @@ static int make_plan(struct mp__map *plan, mp_task_failure **failure, const mp_p
         .retries = (unsigned)known.retries,
         .stops = known.stop_at_failure != 0,
         .began = mp__now(),
+        .progress = known.progress,
+        .progress_arg = known.progress_arg,
+        .progress_ns = (known.progress_ms ? known.progress_ms : PROGRESS_MS) *
+                       MP__MILLISECOND,
         .copies_items = items && !mp_shared_contains(items),
         .copies_results = result_size && !mp_shared_contains(results),
         .copies_errors = known.errors && !mp_shared_contains(known.errors),
     };
+    plan->tell_at = plan->began + plan->progress_ns;
     *failure = known.failure;
     return mp__pool_accepts(pool);
+}
+
+/* Submit windows and collect them in turn, until all are submitted or it is stopped. */
+static int move_windows(mp_pool *pool, struct mp__map *map)
+{
+    int err = 0;
+
+    while (!err && map->submitted < map->window_count && !map->cancelled &&
+           !(map->stop && atomic_load(map->stop))) {
+        if (map->submitted - map->collected == map->slots)
+            err = collect_half(pool, map);
+        else
+            err = submit_window(pool, map);
+        tell_progress(map);
+    }
+    return err;
+}
+
+/* Items of windows that were not submitted, because the map was stopped or could not. */
+static void cancel_unsubmitted(struct mp__map *map)
+{
+    for (size_t i = map->submitted * map->window_items; map->errors && i < map->count; i++)
+        map->errors[i] = ECANCELED;
+}
+
+/*
+ * A short map is done by one worker before a second one could be woken: others are
+ * called when it turns out not to be.  This process has nothing else to do meanwhile.
+ */
+static void give_it_a_moment(struct mp__window *window)
+{
+    int64_t until = mp__now() + MOMENT_NS;
+
+    while (!mp__task_settled(window->task)) {
+        for (int i = 0; i < 64; i++)
+            mp__cpu_relax();
+        if (mp__now() >= until) {
+            mp__job_call_others(window->job);
+            return;
+        }
+    }
+}
+
+int mp__map_run(mp_pool *pool, mp_task_fn *task, const void *items, size_t count,
+                size_t item_size, void *results, size_t result_size,
+                const mp_map_options *options, struct mp__fold *fold)
+{
+    struct mp__map plan, *map;
+    mp_task_failure *failure;
+    int err = make_plan(&plan, &failure, pool, task, items, count, item_size, results,
+                        result_size, options);
+    if (err)
+        return err;
+    plan.fold = fold;
+    plan.stops |= fold != NULL;
+    err = new_map(&map, &plan, atomic_load(&pool->shared->wanted), true);
+    if (err)
+        return err;
+
+    map->may_be_short = map->window_count == 1 && !map->chunk && mp__spin_cpus() > 1;
+    err = move_windows(pool, map);
+    if (!err && map->may_be_short && map->submitted)
+        give_it_a_moment(&map->windows[0]);
+    mp__map_wait(pool, map, MP__NEVER);
+    cancel_unsubmitted(map);
+    /* What became of items tells more than that no more could be submitted. */
+    if (map->failure.error)
+        err = map->failure.error;
+    if (map->progress) {
+        mp_progress progress;
+        mp__map_progress(map, &progress);
+        map->progress(&progress, map->progress_arg);
+    }
+    if (failure)
+        *failure = map->failure;
+    free_map(pool, map);
+    return err;
 }
 
 int mp_pool_map(mp_pool *pool, mp_task_fn *task, const void *items, size_t count,
                 size_t item_size, void *results, size_t result_size,
                 const mp_map_options *options)
 {
-    struct mp__map plan, *map;
-    mp_task_failure *failure;
-    int err = make_plan(&plan, &failure, pool, task, items, count, item_size, results,
-                        result_size, options);
-    if (!err)
-        err = new_map(&map, &plan, atomic_load(&pool->shared->wanted), true);
-    if (err)
-        return err;
-
-    while (!err && map->submitted < map->window_count && !map->cancelled) {
-        if (map->submitted - map->collected == map->slots)
-            err = collect_half(pool, map);
-        else
-            err = submit_window(pool, map);
-    }
-    mp__map_wait(pool, map, MP__NEVER);
-    if (!err)
-        err = map->failure.error;
-    if (failure)
-        *failure = map->failure;
-    free_map(map);
-    return err;
+    return mp__map_run(pool, task, items, count, item_size, results, result_size, options,
+                       NULL);
 }
 
 int mp_pool_map_async(mp_pool *pool, mp_task_fn *task, const void *items, size_t count,
@@ -433,6 +538,9 @@ int mp_pool_map_async(mp_pool *pool, mp_task_fn *task, const void *items, size_t
     int err = out ? make_plan(&plan, &failure, pool, task, items, count, item_size, results,
                               result_size, options)
                   : EINVAL;
+    mp_map_options known;
+    if (!err)
+        err = mp__options_read(&known, sizeof(known), options);
     if (err)
         return err;
     mp_async_result *result = mp__sys_calloc(1, sizeof(*result));
@@ -450,10 +558,9 @@ int mp_pool_map_async(mp_pool *pool, mp_task_fn *task, const void *items, size_t
         free(result);
         return err;
     }
+    *result = (mp_async_result){.pool = pool, .map = map, .number = mp__map_number(map)};
     pthread_mutex_lock(&pool->mutex);
-    pool->results++;
+    mp__result_give(result, known.callback, known.callback_arg, out);
     pthread_mutex_unlock(&pool->mutex);
-    *result = (mp_async_result){.pool = pool, .map = map};
-    *out = result;
     return 0;
 }

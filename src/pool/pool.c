@@ -11,9 +11,12 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/log.h"
 #include "base/options.h"
 #include "base/sys.h"
 #include "pool/job.h"
+#include "pool/result.h"
+#include "pool/trace.h"
 #include "proc/fork.h"
 #include "shm/member.h"
 #include "sync/park.h"
@@ -46,7 +49,10 @@ static void exit_pools(void)
     pthread_mutex_unlock(&pools_mutex);
 
     for (; pool; pool = pool->next)
-        mp_pool_terminate(pool);
+        if (pool->serial)
+            mp__serial_exit(pool);
+        else
+            mp_pool_terminate(pool);
 }
 
 static void link_pool(mp_pool *pool)
@@ -84,10 +90,20 @@ int mp__pool_accepts(const mp_pool *pool)
                : EPIPE;
 }
 
+static void tell(const mp_pool *pool, const char *what)
+{
+    if (pool->serial)
+        mp__log(MP_LOG_INFO, "serial pool %s", what);
+    else
+        mp__log(MP_LOG_INFO, "pool of %u workers (supervisor %d) %s",
+                atomic_load(&pool->shared->wanted), (int)pool->supervisor_pid, what);
+}
+
 static void free_shared(struct mp__pool_shared *shared)
 {
     if (!shared)
         return;
+    mp__trace_free(shared);
     mp_shared_free(shared->workers);
     mp_shared_free((void *)shared->directory);
     mp_shared_free(shared);
@@ -148,6 +164,15 @@ static int new_shared(struct mp__pool_shared **out, const mp_pool_options *optio
     return 0;
 }
 
+void mp__pool_release(mp_pool *pool)
+{
+    pool->results--;
+    bool last = pool->freed && pool->results == 0;
+    pthread_mutex_unlock(&pool->mutex);
+    if (last)
+        mp__pool_destroy(pool);
+}
+
 void mp__pool_destroy(mp_pool *pool)
 {
     bool own = pool->epoch == mp__fork_epoch;
@@ -158,9 +183,11 @@ void mp__pool_destroy(mp_pool *pool)
         mp__job_free(job);
     }
     if (own) {
+        mp__heed_close(pool);
         mp__queue_free(pool);
         free_shared(pool->shared);
         pthread_mutex_destroy(&pool->mutex);
+        mp__serial_free(pool);
     }
     free(pool->segments);
     free(pool->spare);
@@ -174,6 +201,7 @@ static int new_client(mp_pool **out, const mp_pool_options *options)
         return ENOMEM;
     pool->epoch = mp__fork_epoch;
     pool->life = -1;
+    pool->silence = -1;
     pthread_mutex_init(&pool->mutex, NULL);
     pool->segments = mp__sys_calloc(MP__DIRECTORY_SIZE, sizeof(*pool->segments));
     pool->spare = mp__sys_calloc(MP__DIRECTORY_SIZE, sizeof(void *));
@@ -193,12 +221,17 @@ static int start_supervisor(mp_pool *pool)
     if (err)
         return err;
 
-    err = mp__fork_passing(&pool->supervisor_pid, NULL, &pipe[0], 1);
+    err = mp__heed_open(pool);
+    if (!err) {
+        const int passed[] = {pipe[0], pool->shared->heed[1]};
+        err = mp__fork_passing(&pool->supervisor_pid, NULL, passed, 2);
+    }
     if (err)
         mp__fork_close(&pipe[1]);
     else if (pool->supervisor_pid == 0)
         mp__supervisor_main(pool->shared, pipe[0]);
     mp__fork_close(&pipe[0]);
+    mp__heed_forked(pool);
     pool->life = pipe[1];
     return err;
 }
@@ -230,13 +263,15 @@ static void reap_orphan(pid_t pid, int64_t deadline)
 }
 
 /* After the supervisor: wait until no worker is left, and settle what they had. */
-static void settle_orphans(mp_pool *pool)
+static void settle_orphans(mp_pool *pool, int error)
 {
     struct mp__pool_shared *shared = pool->shared;
     int64_t deadline = mp__now() + ORPHAN_GRACE_NS;
 
-    const mp_task_failure death = {
-        .error = EOWNERDEAD, .exitcode = -SIGKILL, .kind = MP_FAILURE_POOL};
+    mp_task_failure death = {.error = error,
+                             .exitcode = -SIGKILL,
+                             .kind = error == ECANCELED ? MP_FAILURE_CANCELLED
+                                                        : MP_FAILURE_POOL};
 
     for (unsigned i = 0; i < shared->place_count; i++) {
         struct mp__worker *worker = &shared->workers[i];
@@ -247,6 +282,7 @@ static void settle_orphans(mp_pool *pool)
                 kill(pid, SIGKILL);
             nap();
         }
+        death.pid = pid;
         if (pid)
             mp__settle_worker(shared, i, &death);
         if (member && pid)
@@ -265,7 +301,7 @@ static void finish(mp_pool *pool, int error)
 
     pthread_mutex_lock(&pool->mutex);
     if (!pool->ended) {
-        settle_orphans(pool);
+        settle_orphans(pool, error);
         mp__settle_all(pool, error);
         mp__child_reap(pool->supervisor_pid, &exitcode);
         mp__fork_close(&pool->life);
@@ -291,7 +327,8 @@ int mp_pool_new(mp_pool **out, const mp_pool_options *options)
     err = new_client(&pool, &known);
     if (err)
         return err;
-    err = start_supervisor(pool);
+    mp__trace_prepare(pool->shared);
+    err = mp__serial_wanted() ? mp__serial_start(pool) : start_supervisor(pool);
     if (err) {
         mp__pool_destroy(pool);
         return err;
@@ -299,9 +336,11 @@ int mp_pool_new(mp_pool **out, const mp_pool_options *options)
     link_pool(pool);
     err = wait_until_started(pool);
     if (err) {
+        mp__log(MP_LOG_ERROR, "no pool: %s", mp_strerror(err));
         mp_pool_free(pool);
         return err;
     }
+    tell(pool, "made");
     *out = pool;
     return 0;
 }
@@ -311,11 +350,15 @@ void mp__pool_watch(mp_pool *pool)
     struct mp__pool_shared *shared = pool->shared;
     uint32_t open = MP__POOL_OPEN;
 
-    if (pool->ended || !mp__member_is_dead(atomic_load(&shared->supervisor)))
+    if (pool->ended || pool->serial ||
+        !mp__member_is_dead(atomic_load(&shared->supervisor)))
         return;
     mp__child_wait(pool->supervisor_pid, MP__NEVER);
     atomic_compare_exchange_strong(&shared->state, &open, MP__POOL_BROKEN);
     uint32_t state = atomic_load(&shared->state);
+    if (state == MP__POOL_BROKEN)
+        mp__log(MP_LOG_ERROR, "pool (supervisor %d) broken: %s", (int)pool->supervisor_pid,
+                *shared->reason ? shared->reason : "the supervisor died");
     finish(pool, state == MP__POOL_TERMINATED ? ECANCELED : EOWNERDEAD);
 }
 
@@ -330,6 +373,7 @@ int mp_pool_resize(mp_pool *pool, unsigned processes)
     if (err)
         return err;
     atomic_store(&pool->shared->wanted, processes);
+    tell(pool, "resized");
     mp__supervisor_ring(pool->shared);
     return 0;
 }
@@ -343,7 +387,10 @@ int mp_pool_close(mp_pool *pool)
     pthread_mutex_lock(&pool->mutex);
     bool closed = atomic_compare_exchange_strong(&pool->shared->state, &open, MP__POOL_CLOSED);
     pthread_mutex_unlock(&pool->mutex);
+    if (closed && pool->serial)
+        mp__serial_close(pool);
     if (closed) {
+        tell(pool, "closed");
         mp__queue_ring_all(pool->shared);
         mp__supervisor_ring(pool->shared);
     }
@@ -358,6 +405,11 @@ int mp_pool_terminate(mp_pool *pool)
     pthread_mutex_lock(&pool->mutex);
     atomic_store(&pool->shared->state, MP__POOL_TERMINATED);
     pthread_mutex_unlock(&pool->mutex);
+    tell(pool, "terminated");
+    if (pool->serial) {
+        mp__serial_terminate(pool);
+        return 0;
+    }
     mp__supervisor_ring(pool->shared);
     if (mp__child_wait(pool->supervisor_pid, mp__now() + SUPERVISOR_GRACE_NS) == ETIMEDOUT) {
         kill(pool->supervisor_pid, SIGKILL);
@@ -376,8 +428,10 @@ int mp_pool_join(mp_pool *pool, int timeout_ms)
     err = mp__deadline(timeout_ms, &deadline);
     if (err || pool->ended)
         return err;
-    if (atomic_load(&pool->shared->state) == MP__POOL_OPEN)
+    if (mp__pool_takes(pool->shared))
         return EBUSY;
+    if (pool->serial)
+        return mp__serial_join(pool, deadline);
     if (mp__child_wait(pool->supervisor_pid, deadline) == ETIMEDOUT)
         return ETIMEDOUT;
     finish(pool, EOWNERDEAD);
@@ -394,10 +448,10 @@ void mp_pool_free(mp_pool *pool)
     }
     mp_pool_terminate(pool);
     unlink_pool(pool);
+    mp__callbacks_drop(pool);
+    mp__heed_close(pool);
     pthread_mutex_lock(&pool->mutex);
     pool->freed = true;
-    bool last = pool->results == 0;
-    pthread_mutex_unlock(&pool->mutex);
-    if (last)
-        mp__pool_destroy(pool);
+    pool->results++;
+    mp__pool_release(pool);
 }

@@ -96,12 +96,17 @@ struct mp__task {
     char data[MP__INLINE_BYTES];
     struct mp__limits limits;
     uint8_t retries;
-    uint8_t attempts; /* that are over */
+    uint8_t attempts; /* before the last one */
     uint8_t kind;     /* enum mp_failure_kind */
-    uint8_t reserved;
+    _Atomic uint8_t cancelled; /* do not try again */
     int error;
-    int exitcode;
-    pid_t pid;
+    union {
+        uint64_t index; /* until it is settled: for mp_task_index */
+        struct {
+            int exitcode;
+            pid_t pid;
+        };
+    };
     union {
         uint64_t call;  /* until it is settled: for mp_task_seed */
         size_t max_rss; /* then, if its worker ended */
@@ -125,9 +130,12 @@ struct mp__worker {
     _Atomic uint64_t current; /* number of the task it is with, + 1 */
     _Atomic uint64_t done;    /* items that were run here to their end, ever */
     _Atomic uint64_t failed;  /* of these */
+    _Atomic uint32_t batch;   /* first item of its batch, while an item runs */
     /* Written by the worker for every item that has limits. */
     _Alignas(MP__CACHE_LINE) _Atomic uint64_t deadline; /* 0: none */
     _Atomic uint32_t polls; /* it has asked mp_task_should_stop */
+    /* While it writes down that an item of a map failed: item + 1, its error above. */
+    _Atomic uint64_t returned;
     /* Written by those who wake it, or want something of it. */
     _Alignas(MP__CACHE_LINE) _Atomic uint32_t bell;
     _Atomic uint32_t surplus; /* it is to leave */
@@ -179,8 +187,9 @@ struct mp__pool_shared {
     pid_t client_pid;
     uint64_t client;
     mp_pool_options options; /* with the defaults filled in */
-    int heed[2];             /* pipe of mp_pool_fileno, or -1 */
+    int heed[2];             /* pipe of mp_pool_fileno, or -1: the client's end, theirs */
     struct mp__worker *workers;
+    struct mp__trace *traces; /* of each place, or NULL: see trace.h */
     struct mp__task *_Atomic *directory;
 
     _Alignas(MP__CACHE_LINE) _Atomic uint32_t state;
@@ -192,13 +201,16 @@ struct mp__pool_shared {
     _Atomic uint32_t resting;   /* of these, not there until there is work */
     _Atomic uint32_t deaths;    /* of workers, that nobody wanted */
     _Atomic uint64_t unrun;     /* items that failed without being run to their end */
+    _Atomic uint32_t feeds;     /* imaps that bring more tasks, though it be closed */
+    _Atomic uint64_t furthest;  /* where `head` was before it was moved back */
     _Atomic uint64_t looks_at;  /* when the supervisor looks at deadlines next */
     char reason[MP_TASK_TEXT_SIZE]; /* why the pool is broken */
 
     /* For who waits for any of several: see settle.c. */
     _Alignas(MP__CACHE_LINE) _Atomic uint32_t listens;
     _Atomic uint32_t heard;
-    _Atomic uint32_t armed; /* a byte is wanted in the pipe */
+    _Atomic uint32_t armed;  /* odd: a byte is wanted in the pipe */
+    _Atomic uint32_t nudged; /* the supervisor is to write it */
 
     _Alignas(MP__CACHE_LINE) _Atomic uint64_t tail; /* tasks below are published */
     _Alignas(MP__CACHE_LINE) _Atomic uint64_t head; /* tasks below were offered */
@@ -207,10 +219,25 @@ struct mp__pool_shared {
     _Alignas(MP__CACHE_LINE) _Atomic uint64_t idle[MP__WORKERS_MAX / 64];
 };
 
+/* Whether more tasks may come. */
+static inline bool mp__pool_takes(const struct mp__pool_shared *shared)
+{
+    uint32_t state = atomic_load(&shared->state);
+
+    return state == MP__POOL_OPEN ||
+           (state == MP__POOL_CLOSED && atomic_load(&shared->feeds));
+}
+
 /* A segment as the client sees it. */
 struct mp__segment {
     struct mp__task *tasks;
     unsigned held; /* tasks that a result still stands for */
+};
+
+/* Results whose callback is still to be run: see callback.c. */
+struct mp__callbacks {
+    mp_async_result *first;
+    mp_async_result *last;
 };
 
 struct mp_pool {
@@ -219,9 +246,13 @@ struct mp_pool {
     pid_t supervisor_pid;
     int life; /* the supervisor and so the workers die when this is closed */
     pthread_mutex_t mutex;
-    bool ended; /* the supervisor is gone and everything is settled */
+    struct mp__serial *serial; /* there are no processes: serial.c; else NULL */
+    _Atomic bool ended; /* the supervisor is gone and everything is settled */
     bool freed; /* only results keep it */
-    unsigned results;
+    unsigned results;   /* and calls under way, which the pool must outlive */
+    struct mp__callbacks outstanding;
+    struct mp__callbacks ripe;
+    int silence;        /* the write end of a pipe into which nobody writes, or -1 */
     uint64_t calls;     /* of apply and map so far */
     uint64_t submitted; /* items so far */
     struct mp__segment *segments; /* MP__DIRECTORY_SIZE, as the directory */
@@ -245,6 +276,7 @@ struct mp__task *mp__queue_task(struct mp__pool_shared *shared, uint64_t number)
 void mp__queue_ring(struct mp__pool_shared *shared);     /* wake one if nobody looks */
 void mp__queue_ring_all(struct mp__pool_shared *shared); /* wake all */
 void mp__queue_rewind(struct mp__pool_shared *shared, uint64_t number);
+uint64_t mp__queue_begun(struct mp__pool_shared *shared); /* tasks from here on are not */
 bool mp__queue_has_work(struct mp__pool_shared *shared);
 void mp__queue_idle_clear(struct mp__pool_shared *shared, unsigned worker);
 unsigned mp__queue_awake(const struct mp__pool_shared *shared);
@@ -260,11 +292,18 @@ static inline bool mp__task_settled(const struct mp__task *task)
 
 /* settle.c */
 bool mp__task_take(struct mp__task *task, uint64_t number, unsigned taker);
-void mp__task_settle(struct mp__pool_shared *shared, struct mp__task *task); /* -> DONE */
+/* The job of a task, and the task's word as it was no earlier: if that says that it is not
+   settled, the job is the one that goes with it.  Who was stopped in between may find
+   another task there. */
+struct mp__job *mp__task_job(const struct mp__task *task, uint64_t *word);
+void mp__task_settle(struct mp__pool_shared *shared, struct mp__task *task,
+                     uint64_t number); /* -> DONE */
 void mp__task_offer(struct mp__pool_shared *shared, struct mp__task *task,
                     uint64_t number); /* RUNNING -> QUEUED */
 bool mp__task_withdraw(struct mp__pool_shared *shared, struct mp__task *task,
-                       uint64_t number); /* QUEUED -> DONE, by the client: cancelled */
+                       uint64_t number); /* QUEUED -> DONE: cancelled */
+void mp__task_cancel(struct mp__pool_shared *shared, struct mp__task *task,
+                     uint64_t number); /* a single one, wherever it is */
 void mp__task_end(struct mp__pool_shared *shared, uint64_t number); /* with its workers */
 void mp__settle_worker(struct mp__pool_shared *shared, unsigned worker,
                        const mp_task_failure *death);
@@ -272,8 +311,22 @@ void mp__settle_worker(struct mp__pool_shared *shared, unsigned worker,
    another's idle bit and acting on it. */
 void mp__settle_tell(struct mp__pool_shared *shared);
 void mp__settle_all(mp_pool *pool, int error);
+void mp__listeners_wake(struct mp__pool_shared *shared);
 void mp__pool_tell(struct mp__pool_shared *shared); /* something was settled */
 void mp__supervisor_ring(struct mp__pool_shared *shared);
+
+/* serial.c: pools without processes. */
+bool mp__serial_wanted(void);
+int mp__serial_start(mp_pool *pool);
+void mp__serial_run(mp_pool *pool); /* what is queued; without the mutex */
+void mp__serial_close(mp_pool *pool);
+int mp__serial_join(mp_pool *pool, int64_t deadline);
+void mp__serial_terminate(mp_pool *pool);
+void mp__serial_exit(mp_pool *pool);
+void mp__serial_free(mp_pool *pool);
+
+/* worker.c: take the next task that is queued, if any, and run it. */
+bool mp__worker_take_next(struct mp__pool_shared *shared, unsigned place);
 
 /* worker.c, supervisor.c: what the two kinds of processes run. */
 _Noreturn void mp__worker_main(struct mp__pool_shared *shared, unsigned place);
@@ -283,7 +336,14 @@ _Noreturn void mp__supervisor_main(struct mp__pool_shared *shared, int life);
 int mp__pool_check(const mp_pool *pool); /* may this process use it: 0, EINVAL, EPERM */
 int mp__pool_accepts(const mp_pool *pool); /* 0 or EPIPE */
 void mp__pool_watch(mp_pool *pool); /* settle everything if the supervisor has died */
+/* One of its `results` is done with it.  The mutex is held, and is not any more. */
+void mp__pool_release(mp_pool *pool);
 void mp__pool_destroy(mp_pool *pool);
+
+/* listen.c: the pipe of mp_pool_fileno, if there is to be one */
+int mp__heed_open(mp_pool *pool);
+void mp__heed_forked(mp_pool *pool); /* the supervisor has it now */
+void mp__heed_close(mp_pool *pool);
 
 /* result.c */
 int mp__task_wait(mp_pool *pool, struct mp__task *task, int64_t deadline);

@@ -110,11 +110,17 @@ void mp__queue_publish(mp_pool *pool, uint64_t number, struct mp__task *task, bo
 {
     if (held)
         segment_of(pool, number)->held++;
+    atomic_store_explicit(&task->cancelled, 0, memory_order_relaxed);
     atomic_store_explicit(&task->word, mp__task_word(number, 0, MP__TASK_QUEUED),
                           memory_order_release);
     /* Sequentially consistent, as is a worker's idle bit: one of the two sees the other. */
     atomic_store(&pool->shared->tail, number + 1);
     mp__queue_ring(pool->shared);
+    if (pool->serial) {
+        pthread_mutex_unlock(&pool->mutex);
+        mp__serial_run(pool);
+        pthread_mutex_lock(&pool->mutex);
+    }
 }
 
 void mp__queue_release(mp_pool *pool, uint64_t number)
@@ -142,8 +148,23 @@ void mp__queue_rewind(struct mp__pool_shared *shared, uint64_t number)
 {
     uint64_t head = atomic_load(&shared->head);
 
-    while (head > number && !atomic_compare_exchange_weak(&shared->head, &head, number))
-        continue;
+    while (head > number) {
+        uint64_t furthest = atomic_load(&shared->furthest);
+        while (furthest < head &&
+               !atomic_compare_exchange_weak(&shared->furthest, &furthest, head))
+            continue;
+        if (atomic_compare_exchange_weak(&shared->head, &head, number))
+            return;
+    }
+}
+
+uint64_t mp__queue_begun(struct mp__pool_shared *shared)
+{
+    /* In this order: who moves the head back has said before where it was. */
+    uint64_t head = atomic_load(&shared->head);
+    uint64_t furthest = atomic_load(&shared->furthest);
+
+    return head > furthest ? head : furthest;
 }
 
 bool mp__queue_has_work(struct mp__pool_shared *shared)

@@ -32,6 +32,10 @@ int mp__task_wait(mp_pool *pool, struct mp__task *task, int64_t deadline)
 {
     if (mp__task_settled(task) || spin_until_settled(pool, task, deadline))
         return 0;
+    if (!deadline) {
+        mp__pool_watch(pool);
+        return mp__task_settled(task) ? 0 : ETIMEDOUT;
+    }
 
     struct mp__sleep sleep = mp__sleep_until(deadline);
     for (;;) {
@@ -76,6 +80,22 @@ static int place(struct mp__task *task, const void *arg, size_t arg_size,
     return 0;
 }
 
+void mp__task_prepare(struct mp__task *task, mp_task_fn *function, void *context,
+                      const struct mp__limits *limits, unsigned retries)
+{
+    task->task = function;
+    task->context = context;
+    task->text = NULL;
+    task->limits = *limits;
+    task->retries = (uint8_t)retries;
+    task->attempts = 0;
+    task->kind = MP_FAILURE_NONE;
+    task->error = 0;
+    task->index = 0;
+    /* Partner of mp__task_job. */
+    __atomic_store_n(&task->job, NULL, __ATOMIC_RELEASE);
+}
+
 static int submit(mp_pool *pool, mp_task_fn *function, const void *arg, size_t arg_size,
                   size_t result_size, const mp_task_options *options, bool held,
                   uint64_t *number, struct mp__task **out)
@@ -88,17 +108,8 @@ static int submit(mp_pool *pool, mp_task_fn *function, const void *arg, size_t a
         err = place(task, arg, arg_size, result_size);
     if (err)
         return err;
-    task->task = function;
-    task->context = options->context;
-    task->job = NULL;
-    task->text = NULL;
-    task->limits = (struct mp__limits){options->time_limit_ms, options->soft_time_limit_ms};
-    task->retries = (uint8_t)options->retries;
-    task->attempts = 0;
-    task->kind = MP_FAILURE_NONE;
-    task->error = 0;
-    task->exitcode = 0;
-    task->pid = 0;
+    const struct mp__limits limits = {options->time_limit_ms, options->soft_time_limit_ms};
+    mp__task_prepare(task, function, options->context, &limits, (unsigned)options->retries);
     task->call = pool->calls++;
     pool->submitted++;
     mp__queue_publish(pool, *number, task, held);
@@ -146,7 +157,7 @@ static int check_arguments(const mp_pool *pool, mp_task_fn *task, const void *ar
     return task && (arg || !arg_size) ? 0 : EINVAL;
 }
 
-static void describe(const struct mp__task *task, mp_task_failure *failure)
+void mp__task_describe(const struct mp__task *task, mp_task_failure *failure)
 {
     *failure = (mp_task_failure){0};
     if (!task->error)
@@ -155,7 +166,7 @@ static void describe(const struct mp__task *task, mp_task_failure *failure)
         .error = task->error,
         .exitcode = task->exitcode,
         .pid = task->pid,
-        .attempts = task->attempts,
+        .attempts = task->attempts + (task->pid != 0),
         .max_rss = task->kind == MP_FAILURE_RETURNED ? 0 : task->max_rss,
         .kind = (mp_failure_kind)task->kind,
     };
@@ -188,7 +199,7 @@ int mp_pool_apply(mp_pool *pool, mp_task_fn *function, const void *arg, size_t a
     if (!err && result_size)
         memcpy(result, task->result, result_size);
     if (known.failure)
-        describe(task, known.failure);
+        mp__task_describe(task, known.failure);
     pthread_mutex_lock(&pool->mutex);
     mp__queue_release(pool, number);
     pthread_mutex_unlock(&pool->mutex);
@@ -207,34 +218,54 @@ int mp_pool_apply_async(mp_pool *pool, mp_task_fn *function, const void *arg,
         return err;
 
     mp_async_result *result = NULL;
-    if (out) {
+    bool kept = out || known.callback;
+    if (kept) {
         result = mp__sys_calloc(1, sizeof(*result));
         if (!result)
             return ENOMEM;
+        *result = (mp_async_result){.pool = pool, .size = result_size, .began = mp__now()};
     }
     uint64_t number;
     struct mp__task *task;
     pthread_mutex_lock(&pool->mutex);
-    err = submit(pool, function, arg, arg_size, result_size, &known, out != NULL, &number,
-                 &task);
-    if (!err && out)
-        pool->results++;
+    err = submit(pool, function, arg, arg_size, result_size, &known, kept, &number, &task);
+    if (!err && kept) {
+        result->task = task;
+        result->number = number;
+        mp__result_give(result, known.callback, known.callback_arg, out);
+    }
     pthread_mutex_unlock(&pool->mutex);
-    if (err) {
+    if (err)
         free(result);
-        return err;
-    }
-    if (out) {
-        *result = (mp_async_result){
-            .pool = pool, .task = task, .number = number, .size = result_size};
+    return err;
+}
+
+void mp__result_give(mp_async_result *result, mp_done_fn *callback, void *callback_arg,
+                     mp_async_result **out)
+{
+    result->pool->results++;
+    result->wanted = out != NULL;
+    if (out)
         *out = result;
-    }
-    return 0;
+    result->callback = callback;
+    result->callback_arg = callback_arg;
+    if (callback)
+        mp__callback_add(result);
 }
 
 static int check_result(const mp_async_result *result)
 {
     return result ? mp__pool_check(result->pool) : EINVAL;
+}
+
+int mp__result_wait(mp_async_result *result, int64_t deadline)
+{
+    int err = check_result(result);
+    if (err)
+        return err;
+    if (result->map)
+        return mp__map_wait(result->pool, result->map, deadline);
+    return mp__task_wait(result->pool, result->task, deadline);
 }
 
 int mp_async_result_wait(mp_async_result *result, int timeout_ms)
@@ -243,20 +274,16 @@ int mp_async_result_wait(mp_async_result *result, int timeout_ms)
     int err = check_result(result);
     if (!err)
         err = mp__deadline(timeout_ms, &deadline);
-    if (err)
-        return err;
-    if (result->map)
-        return mp__map_wait(result->pool, result->map, deadline);
-    return mp__task_wait(result->pool, result->task, deadline);
+    if (!err)
+        err = mp__result_wait(result, deadline);
+    if (!err)
+        mp__callback_run(result);
+    return err;
 }
 
-int mp_async_result_get(mp_async_result *result, void *value, size_t size, int timeout_ms)
+/* What a settled result is. */
+static int take_value(mp_async_result *result, void *value, size_t size)
 {
-    if (size && !value)
-        return EINVAL;
-    int err = mp_async_result_wait(result, timeout_ms);
-    if (err)
-        return err;
     if (result->map)
         return mp__map_get(result->map, value, size);
     if (value && size < result->size)
@@ -264,6 +291,22 @@ int mp_async_result_get(mp_async_result *result, void *value, size_t size, int t
     if (!result->task->error && value)
         memcpy(value, result->task->result, result->size);
     return result->task->error;
+}
+
+int mp_async_result_get(mp_async_result *result, void *value, size_t size, int timeout_ms)
+{
+    int64_t deadline;
+    int err = size && !value ? EINVAL : check_result(result);
+    if (!err)
+        err = mp__deadline(timeout_ms, &deadline);
+    if (!err)
+        err = mp__result_wait(result, deadline);
+    if (err)
+        return err;
+    /* Before the callback, which may free it. */
+    err = take_value(result, value, size);
+    mp__callback_run(result);
+    return err;
 }
 
 int mp_async_result_cancel(mp_async_result *result)
@@ -275,8 +318,29 @@ int mp_async_result_cancel(mp_async_result *result)
         return EALREADY;
     if (result->map)
         mp__map_cancel(result->pool, result->map);
-    else if (!mp__task_withdraw(result->pool->shared, result->task, result->number))
-        mp__task_end(result->pool->shared, result->number);
+    else
+        mp__task_cancel(result->pool->shared, result->task, result->number);
+    if (mp__result_settled(result))
+        mp__callback_run(result);
+    return 0;
+}
+
+int mp_async_result_progress(mp_async_result *result, mp_progress *progress)
+{
+    int err = progress ? check_result(result) : EINVAL;
+    if (err)
+        return err;
+    if (result->map) {
+        mp__map_progress(result->map, progress);
+        return 0;
+    }
+    bool settled = mp__result_wait(result, 0) == 0;
+    *progress = (mp_progress){
+        .done = settled,
+        .failed = settled && result->task->error,
+        .total = 1,
+        .elapsed_ms = (mp__now() - result->began) / MP__MILLISECOND,
+    };
     return 0;
 }
 
@@ -290,12 +354,12 @@ int mp_async_result_failure(mp_async_result *result, mp_task_failure *failure)
     int err = failure ? check_result(result) : EINVAL;
     if (err)
         return err;
-    if (!mp_async_result_ready(result))
+    if (mp__result_wait(result, 0))
         return EBUSY;
     if (result->map)
         mp__map_failure(result->map, failure);
     else
-        describe(result->task, failure);
+        mp__task_describe(result->task, failure);
     return 0;
 }
 
@@ -321,16 +385,15 @@ void mp_async_result_free(mp_async_result *result)
         free(result);
         return;
     }
-    if (result->map)
-        mp__map_free(pool, result->map);
-
     pthread_mutex_lock(&pool->mutex);
-    if (result->task)
+    mp__callback_claim(result);
+    if (result->map) {
+        pthread_mutex_unlock(&pool->mutex);
+        mp__map_free(pool, result->map);
+        pthread_mutex_lock(&pool->mutex);
+    } else {
         mp__queue_release(pool, result->number);
-    pool->results--;
-    bool last = pool->freed && pool->results == 0;
-    pthread_mutex_unlock(&pool->mutex);
+    }
     free(result);
-    if (last)
-        mp__pool_destroy(pool);
+    mp__pool_release(pool);
 }

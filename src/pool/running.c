@@ -11,21 +11,23 @@
 #include "base/clock.h"
 #include "pool/job.h"
 
-static struct {
-    struct mp__pool_shared *shared; /* NULL: this process is no worker */
-    struct mp__worker *self;
-    const struct mp__task *task;
-    const struct mp__job *job;
-    int64_t soft_until;
-    /* What mp_task_fail was given, until the task has returned. */
-    int error;
-    char text[MP_TASK_TEXT_SIZE];
-} running;
+static struct mp__running running;
+
+void mp__running_put_aside(struct mp__running *kept)
+{
+    *kept = running;
+}
+
+void mp__running_take_up(const struct mp__running *kept)
+{
+    running = *kept;
+}
 
 void mp__running_enter(struct mp__pool_shared *shared, unsigned place)
 {
     running.shared = shared;
     running.self = &shared->workers[place];
+    running.done_before = atomic_load(&running.self->done);
 }
 
 void mp__running_begin(const struct mp__task *task, const struct mp__job *job)
@@ -84,7 +86,8 @@ uint32_t mp__worker_may_run(uint32_t items)
     return (uint32_t)(self->items_most - done);
 }
 
-static bool has_grown(size_t most)
+/* A worker is born with what its parent had; it may run at least one item with that. */
+static bool has_grown(size_t most, uint64_t done)
 {
     struct rusage usage;
 
@@ -93,7 +96,8 @@ static bool has_grown(size_t most)
 #else
     const size_t unit = 1024;
 #endif
-    return getrusage(RUSAGE_SELF, &usage) == 0 && (size_t)usage.ru_maxrss > most / unit;
+    return done != running.done_before && getrusage(RUSAGE_SELF, &usage) == 0 &&
+           (size_t)usage.ru_maxrss > most / unit;
 }
 
 enum mp__leave mp__worker_leaves(void)
@@ -103,9 +107,10 @@ enum mp__leave mp__worker_leaves(void)
 
     if (atomic_load_explicit(&self->surplus, memory_order_relaxed))
         return MP__LEAVES_SURPLUS;
-    if (atomic_load_explicit(&self->done, memory_order_relaxed) >= self->items_most)
+    uint64_t done = atomic_load_explicit(&self->done, memory_order_relaxed);
+    if (done >= self->items_most)
         return MP__LEAVES_WORN;
-    return memory && has_grown(memory) ? MP__LEAVES_WORN : MP__STAYS;
+    return memory && has_grown(memory, done) ? MP__LEAVES_WORN : MP__STAYS;
 }
 
 int mp_task_fail(int error, const char *format, ...)
@@ -137,6 +142,7 @@ bool mp_task_should_stop(void)
     if (!running.shared)
         return false;
     uint64_t current = atomic_load_explicit(&self->current, memory_order_relaxed);
+    current &= ~MP__DOOMED;
     if (!current)
         return false;
     if (!atomic_load_explicit(&self->polls, memory_order_relaxed))
@@ -148,8 +154,10 @@ bool mp_task_should_stop(void)
 
 uint64_t mp_task_index(void)
 {
-    if (!running.shared || !running.job)
+    if (!running.shared)
         return 0;
+    if (!running.job)
+        return running.task ? running.task->index : 0;
     return running.job->first + (mp__worker_at(running.self) >> 1);
 }
 

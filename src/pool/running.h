@@ -7,6 +7,23 @@
 
 struct mp__job;
 
+/* What a process knows of the item that it is running. */
+struct mp__running {
+    struct mp__pool_shared *shared; /* NULL: this process is no worker */
+    struct mp__worker *self;
+    uint64_t done_before; /* items in this place, by others */
+    const struct mp__task *task;
+    const struct mp__job *job;
+    int64_t soft_until;
+    /* What mp_task_fail was given, until the task has returned. */
+    int error;
+    char text[MP_TASK_TEXT_SIZE];
+};
+
+/* Another item is run within it: serial.c. */
+void mp__running_put_aside(struct mp__running *kept);
+void mp__running_take_up(const struct mp__running *kept);
+
 /* This process is the worker in `place` from now on. */
 void mp__running_enter(struct mp__pool_shared *shared, unsigned place);
 

@@ -5,8 +5,8 @@
  * Who waits for one task marks its word and parks on it.  Who waits for any of several
  * sets `listens`, looks at them, and parks on `heard`; or it sets `armed`, looks, and
  * polls a pipe.  Whoever settles a task changes its word, and then takes these flags: one
- * of the two sees the other.  Who is killed with a flag in its hand leaves it to those
- * who settle it.
+ * of the two sees the other.  Who is killed with `listens` in its hand leaves it to those
+ * who settle it; `armed` is another odd number each time, and taken by who has written.
  */
 #include "pool/pool.h"
 
@@ -17,37 +17,56 @@
 #include <unistd.h>
 
 #include "pool/job.h"
+#include "pool/trace.h"
+#include "shm/member.h"
 #include "sync/park.h"
 
-static void tell_listeners(struct mp__pool_shared *shared)
+void mp__listeners_wake(struct mp__pool_shared *shared)
 {
     atomic_fetch_add(&shared->heard, 1);
     mp__unpark(&shared->heard, INT_MAX);
 }
 
-static void tell_pollers(struct mp__pool_shared *shared)
+static void tell_pollers(struct mp__pool_shared *shared, uint32_t armed)
 {
+    if (mp__self == shared->client && atomic_load(&shared->supervisor)) {
+        /* It has no write end: see listen.c. */
+        atomic_store(&shared->nudged, 1);
+        mp__supervisor_ring(shared);
+        return;
+    }
     /* A pipe that is full is readable. */
     ssize_t written = write(shared->heed[1], "", 1);
 
     (void)written;
+    atomic_compare_exchange_strong(&shared->armed, &armed, armed + 1);
 }
 
 void mp__pool_tell(struct mp__pool_shared *shared)
 {
     if (atomic_load(&shared->listens) && atomic_exchange(&shared->listens, 0))
-        tell_listeners(shared);
-    if (atomic_load(&shared->armed) && atomic_exchange(&shared->armed, 0))
-        tell_pollers(shared);
+        mp__listeners_wake(shared);
+    uint32_t armed = atomic_load(&shared->armed);
+    if (armed & 1)
+        tell_pollers(shared, armed);
 }
 
-void mp__task_settle(struct mp__pool_shared *shared, struct mp__task *task)
+struct mp__job *mp__task_job(const struct mp__task *task, uint64_t *word)
+{
+    struct mp__job *job = __atomic_load_n(&task->job, __ATOMIC_ACQUIRE);
+
+    *word = atomic_load(&task->word);
+    return job;
+}
+
+void mp__task_settle(struct mp__pool_shared *shared, struct mp__task *task, uint64_t number)
 {
     uint64_t word = atomic_load_explicit(&task->word, memory_order_relaxed);
-    uint64_t number = word >> 24;
 
     do {
-        if ((word & MP__TASK_STATE) == MP__TASK_DONE || word >> 24 != number)
+        /* Who was stopped for long finds that another has settled it, and that it may be
+           another task by now. */
+        if ((word & MP__TASK_STATE) == MP__TASK_DONE || !mp__task_word_is(word, number))
             return;
     } while (!atomic_compare_exchange_weak(&task->word, &word,
                                            mp__task_word(number, 0, MP__TASK_DONE)));
@@ -75,7 +94,7 @@ void mp__task_offer(struct mp__pool_shared *shared, struct mp__task *task, uint6
     uint64_t word = atomic_load(&task->word);
 
     /* Whoever settles it at the same time wins. */
-    while ((word & MP__TASK_STATE) == MP__TASK_RUNNING) {
+    while (mp__task_word_is(word, number) && (word & MP__TASK_STATE) == MP__TASK_RUNNING) {
         uint64_t queued =
             mp__task_word(number, 0, MP__TASK_QUEUED) | (word & MP__TASK_WAITED);
         if (atomic_compare_exchange_weak(&task->word, &word, queued))
@@ -84,18 +103,27 @@ void mp__task_offer(struct mp__pool_shared *shared, struct mp__task *task, uint6
     mp__queue_rewind(shared, number);
 }
 
-static void fail_single(struct mp__pool_shared *shared, struct mp__task *task,
-                        const mp_task_failure *what)
+/* Whoever settles it after the caller's death must not free it once more. */
+static void drop_text(struct mp__task *task)
 {
-    mp_shared_free(task->text);
+    char *text = task->text;
+
     task->text = NULL;
+    mp__kill_point_order();
+    mp_shared_free(text);
+}
+
+static void fail_single(struct mp__pool_shared *shared, struct mp__task *task,
+                        uint64_t number, const mp_task_failure *what)
+{
+    drop_text(task);
     task->exitcode = what->exitcode;
     task->pid = what->pid;
     task->error = what->error;
     task->kind = (uint8_t)what->kind;
     task->max_rss = what->max_rss;
     atomic_fetch_add_explicit(&shared->unrun, 1, memory_order_relaxed);
-    mp__task_settle(shared, task);
+    mp__task_settle(shared, task, number);
 }
 
 bool mp__task_withdraw(struct mp__pool_shared *shared, struct mp__task *task,
@@ -107,7 +135,7 @@ bool mp__task_withdraw(struct mp__pool_shared *shared, struct mp__task *task,
     /* As if the client were one more worker.  If it dies, so does the pool. */
     if (!mp__task_take(task, number, shared->place_count))
         return false;
-    fail_single(shared, task, &cancelled);
+    fail_single(shared, task, number, &cancelled);
     return true;
 }
 
@@ -126,6 +154,17 @@ void mp__task_end(struct mp__pool_shared *shared, uint64_t number)
         mp__supervisor_ring(shared);
 }
 
+/*
+ * Say so first, then look where it is: a supervisor that is about to have it tried again
+ * queues it first, and then looks whether it is to be cancelled.
+ */
+void mp__task_cancel(struct mp__pool_shared *shared, struct mp__task *task, uint64_t number)
+{
+    atomic_store(&task->cancelled, 1);
+    if (!mp__task_withdraw(shared, task, number))
+        mp__task_end(shared, number);
+}
+
 /* Only a worker's own death is a reason to try again, and not its being ended. */
 static bool may_retry(const mp_task_failure *death)
 {
@@ -133,15 +172,19 @@ static bool may_retry(const mp_task_failure *death)
 }
 
 static void settle_map(struct mp__pool_shared *shared, struct mp__task *task,
-                       uint64_t number, unsigned place, const mp_task_failure *death)
+                       struct mp__job *job, uint64_t number, unsigned place,
+                       const mp_task_failure *death)
 {
-    struct mp__job *job = task->job;
-    unsigned failed = mp__job_settle(job, place, mp__worker_at(&shared->workers[place]),
-                                     death, may_retry(death));
+    struct mp__worker *dead = &shared->workers[place];
+    uint64_t at = mp__worker_at(dead);
 
+    /* What it finished of its batch was not counted yet. */
+    if (at & 1 && !job->fold)
+        mp__worker_count(&dead->done, (at >> 1) - atomic_load(&dead->batch));
+    unsigned failed = mp__job_settle(job, place, at, death, may_retry(death));
     atomic_fetch_add_explicit(&shared->unrun, failed, memory_order_relaxed);
     if (mp__job_done(job))
-        mp__task_settle(shared, task);
+        mp__task_settle(shared, task, number);
     else if (mp__job_takeable(job))
         mp__task_offer(shared, task, number);
 }
@@ -154,11 +197,17 @@ static void settle_single(struct mp__pool_shared *shared, struct mp__task *task,
         /* It took the number but not the task, which is offered again. */
         mp__queue_rewind(shared, number);
     } else if (((word >> 10) & 0x3fff) == place + 1) {
+        if (!may_retry(death) || task->attempts >= task->retries) {
+            fail_single(shared, task, number, death);
+            return;
+        }
+        /* It may have died after its task had returned an error. */
+        drop_text(task);
         task->attempts++;
-        if (may_retry(death) && task->attempts <= task->retries)
-            mp__task_offer(shared, task, number);
-        else
-            fail_single(shared, task, death);
+        task->kind = MP_FAILURE_NONE;
+        mp__task_offer(shared, task, number);
+        if (atomic_load(&task->cancelled))
+            mp__task_cancel(shared, task, number);
     }
 }
 
@@ -168,11 +217,12 @@ static void settle_task(struct mp__pool_shared *shared, uint64_t number, unsigne
     struct mp__task *task = mp__queue_task(shared, number);
     if (!task)
         return;
-    uint64_t word = atomic_load(&task->word);
+    uint64_t word;
+    struct mp__job *job = mp__task_job(task, &word);
     if (!mp__task_word_is(word, number) || (word & MP__TASK_STATE) == MP__TASK_DONE)
         return;
-    if (task->job)
-        settle_map(shared, task, number, place, death);
+    if (job)
+        settle_map(shared, task, job, number, place, death);
     else
         settle_single(shared, task, number, word, place, death);
 }
@@ -190,15 +240,15 @@ void mp__settle_worker(struct mp__pool_shared *shared, unsigned place,
     atomic_store(&dead->deadline, 0);
     mp__queue_idle_clear(shared, place);
     atomic_compare_exchange_strong(&shared->spinner, &spinning, 0);
+    mp__trace_bury(shared, place, death);
 }
 
 void mp__settle_tell(struct mp__pool_shared *shared)
 {
     if (atomic_load(&shared->state) != MP__POOL_TERMINATED)
         mp__queue_ring_all(shared);
-    tell_listeners(shared);
-    if (shared->heed[1] >= 0)
-        tell_pollers(shared);
+    mp__listeners_wake(shared);
+    mp__pool_tell(shared);
 }
 
 void mp__settle_all(mp_pool *pool, int error)
@@ -216,9 +266,9 @@ void mp__settle_all(mp_pool *pool, int error)
             continue;
         if (task->job) {
             mp__job_settle_all(task->job, &what);
-            mp__task_settle(shared, task);
+            mp__task_settle(shared, task, number);
         } else {
-            fail_single(shared, task, &what);
+            fail_single(shared, task, number, &what);
         }
     }
     atomic_store(&shared->head, tail);

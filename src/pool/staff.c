@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cpu.h"
+#include "base/log.h"
 #include "base/sys.h"
 #include "pool/supervisor.h"
 #include "proc/fork.h"
@@ -49,8 +50,13 @@ static _Noreturn void be_worker(struct mp__supervisor *self, unsigned place)
     char name[32];
 
     mp__die_with_parent(self->pid, self->life);
+    if (self->shared->heed[1] >= 0)
+        mp__fork_keep(self->shared->heed[1]);
     snprintf(name, sizeof(name), "PoolWorker-%u", place + 1);
     mp__process_become(name, true);
+    mp__show_name(name);
+    /* The supervisor may be killed before it says so. */
+    atomic_store(&worker_in(self, place)->pid, getpid());
     sigemptyset(&action.sa_mask);
     sigaction(SIGCHLD, &action, NULL);
     if (mp__join())
@@ -66,23 +72,24 @@ static _Noreturn void be_worker(struct mp__supervisor *self, unsigned place)
 }
 
 /*
- * How many items a worker may run.  Those of the first generation get fewer, each
- * another number, so that not all are replaced at the same time.
+ * How many items have been run in a place when its new worker is to leave.  Those of the
+ * first generation run fewer, each another number, so that not all are replaced at the
+ * same time.
  */
-static uint64_t items_of(const struct mp__supervisor *self, unsigned place, bool first)
+static uint64_t items_most(const struct mp__supervisor *self, unsigned place, bool first)
 {
     uint64_t most = self->shared->options.max_tasks_per_child;
+    uint64_t done = atomic_load(&worker_in(self, place)->done);
 
-    if (!first)
-        return most;
-    return most - most / 2 * place / self->shared->options.processes;
+    if (first)
+        most -= most / 2 / self->shared->place_count * place;
+    return most && most < UINT64_MAX - done ? done + most : UINT64_MAX;
 }
 
 static int start_worker(struct mp__supervisor *self, unsigned place, bool standby)
 {
     struct mp__worker *worker = worker_in(self, place);
-    uint64_t done = atomic_load(&worker->done);
-    bool first = !done && !self->deaths && !atomic_load(&self->shared->deaths);
+    bool first = !standby && !atomic_load(&worker->done);
     pid_t pid;
 
     atomic_store(&worker->member, 0);
@@ -92,19 +99,29 @@ static int start_worker(struct mp__supervisor *self, unsigned place, bool standb
     atomic_store(&worker->surplus, 0);
     atomic_store(&worker->worn, 0);
     atomic_store(&worker->cancel, 0);
+    atomic_store(&worker->returned, 0);
     atomic_store(&worker->standby, standby);
-    worker->items_most = self->shared->options.max_tasks_per_child
-                             ? done + items_of(self, place, first && !standby)
-                             : UINT64_MAX;
+    worker->items_most = items_most(self, place, first);
     self->charges[place] = (struct mp__charge){0};
-    int err = mp__fork_passing(&pid, NULL, &self->life, 1);
+    const int passed[] = {self->life, self->shared->heed[1]};
+    int err = mp__fork_passing(&pid, NULL, passed, 2);
     if (err)
         return err;
     if (pid == 0)
         be_worker(self, place);
+    mp__log(MP_LOG_INFO, "PoolWorker-%u forked, pid %d", place + 1, (int)pid);
     atomic_store(&worker->pid, pid);
     self->alive++;
     return 0;
+}
+
+/* Not yet, if the last try failed a moment ago. */
+static bool may_start(struct mp__supervisor *self)
+{
+    if (mp__now() >= self->retry_at)
+        return true;
+    self->fill_at = self->retry_at;
+    return false;
 }
 
 /* Start a worker in any free place; EAGAIN if there is none. */
@@ -118,7 +135,7 @@ static int start_anywhere(struct mp__supervisor *self, bool standby)
             break;
         }
     if (err && !standby)
-        self->retry_at = mp__now() + self->retry_ns;
+        self->fill_at = self->retry_at = mp__now() + self->retry_ns;
     return err;
 }
 
@@ -186,25 +203,49 @@ static void shrink(struct mp__supervisor *self, unsigned count)
         }
 }
 
-/* Those that had nothing to do come back when there is, one after the other. */
+/* Workers that are about to look for work: new ones, and those that are just awake. */
+static unsigned count_coming(const struct mp__supervisor *self)
+{
+    unsigned coming = 0;
+
+    for (unsigned i = 0; i < self->shared->place_count; i++) {
+        const struct mp__worker *worker = worker_in(self, i);
+        coming += atomic_load(&worker->pid) && !atomic_load(&worker->current) &&
+                  !atomic_load(&worker->surplus) && !atomic_load(&worker->standby) &&
+                  !atomic_load(&worker->leaving);
+    }
+    return coming;
+}
+
+/* Those that had nothing to do come back when there is: one for each task that waits, or
+   one more for a map.  Whoever takes one of several rings for the next. */
 static void call_back(struct mp__supervisor *self, unsigned wanted)
 {
-    uint32_t resting = atomic_load(&self->shared->resting);
+    struct mp__pool_shared *shared = self->shared;
+    uint32_t resting = atomic_load(&shared->resting);
+    uint64_t map;
 
     if (resting > wanted)
         resting = wanted;
-    if (resting && mp__queue_has_work(self->shared))
+    if (resting && mp__open_lowest(shared, &map))
         resting--;
-    atomic_store(&self->shared->resting, resting);
+    if (resting) {
+        uint64_t tail = atomic_load(&shared->tail), head = atomic_load(&shared->head);
+        unsigned coming = count_coming(self);
+        uint64_t lack = tail > head + coming ? tail - head - coming : 0;
+        resting = lack < resting ? resting - (uint32_t)lack : 0;
+    }
+    atomic_store(&shared->resting, resting);
 }
 
 int mp__staff_fill(struct mp__supervisor *self)
 {
     struct mp__pool_shared *shared = self->shared;
-    bool open = atomic_load(&shared->state) == MP__POOL_OPEN;
+    bool open = mp__pool_takes(shared);
     unsigned wanted = atomic_load(&shared->wanted);
     int err = 0;
 
+    self->fill_at = MP__NEVER;
     call_back(self, wanted);
     struct headcount heads = count_heads(self);
     if (heads.at_work + heads.standby > wanted + heads.worn) {
@@ -217,7 +258,7 @@ int mp__staff_fill(struct mp__supervisor *self)
     unsigned resting = atomic_load(&shared->resting);
     while (!err && heads.at_work + resting < wanted) {
         if (!promote(self)) {
-            if (mp__now() < self->retry_at)
+            if (!may_start(self))
                 return 0;
             err = start_anywhere(self, false);
         } else {
@@ -225,7 +266,7 @@ int mp__staff_fill(struct mp__supervisor *self)
         }
         heads.at_work++;
     }
-    while (open && heads.standby < heads.worn && mp__now() >= self->retry_at &&
+    while (open && heads.standby < heads.worn && may_start(self) &&
            !start_anywhere(self, true))
         heads.standby++;
     return err;
@@ -252,27 +293,38 @@ static uint64_t items_done(const struct mp__supervisor *self)
     return done;
 }
 
-static void break_pool(struct mp__supervisor *self, const mp_task_failure *last)
+static void break_pool(struct mp__supervisor *self, const struct mp__worker *worker,
+                       const mp_task_failure *last)
 {
     struct mp__pool_shared *shared = self->shared;
+    bool initialized = !atomic_load(&worker->ready) || !worker->initializer_error;
     const char *how = last->exitcode < 0 ? "signal" : "exit code";
     int code = last->exitcode < 0 ? -last->exitcode : last->exitcode;
 
+    if (!initialized) {
+        how = "the initializer returned";
+        code = worker->initializer_error;
+    }
     snprintf(shared->reason, sizeof(shared->reason),
              "%u workers died and no item was finished; the last of them: pid %d, %s %d",
              self->deaths, (int)last->pid, how, code);
+    mp__log(MP_LOG_ERROR, "pool broken: %s", shared->reason);
     atomic_store(&shared->state, MP__POOL_BROKEN);
 }
 
-/* A worker died that nobody has sent away: does that happen too often? */
-static void count_death(struct mp__supervisor *self, const mp_task_failure *death)
+/*
+ * A worker died that nobody has sent away: does that happen too often?  Those that die at
+ * birth are forked less and less often, so that no window would ever see enough of them.
+ */
+static void count_death(struct mp__supervisor *self, const struct mp__worker *worker,
+                        bool was_ready, const mp_task_failure *death)
 {
     const mp_pool_options *options = &self->shared->options;
+    int64_t window = options->death_window_ms * MP__MILLISECOND;
     int64_t now = mp__now();
     uint64_t done = items_done(self);
 
-    if (done != self->done ||
-        now - self->deaths_since > options->death_window_ms * MP__MILLISECOND) {
+    if (done != self->done || (was_ready && now - self->deaths_since > window)) {
         self->deaths = 0;
         self->deaths_since = now;
         self->done = done;
@@ -281,7 +333,7 @@ static void count_death(struct mp__supervisor *self, const mp_task_failure *deat
     uint32_t state = atomic_load(&self->shared->state);
     if (++self->deaths >= options->max_deaths &&
         (state == MP__POOL_OPEN || state == MP__POOL_CLOSED))
-        break_pool(self, death);
+        break_pool(self, worker, death);
 }
 
 /* Wait twice as long each time that workers die before they are ready. */
@@ -316,6 +368,26 @@ static mp_task_failure describe(const struct mp__supervisor *self, unsigned plac
     return what;
 }
 
+static void tell_end(const struct mp__supervisor *self, unsigned place,
+                     const mp_task_failure *death, enum mp__leave left)
+{
+    static const char *const reasons[] = {
+        [MP__LEAVES_CLOSED] = "the pool is closed",
+        [MP__LEAVES_WORN] = "it is to be replaced",
+        [MP__LEAVES_SURPLUS] = "there are too many",
+        [MP__LEAVES_IDLE] = "it had nothing to do",
+    };
+    uint32_t state = atomic_load(&self->shared->state);
+    bool wanted = state == MP__POOL_TERMINATED || state == MP__POOL_BROKEN;
+
+    if (left)
+        mp__log(MP_LOG_INFO, "PoolWorker-%u (pid %d) left: %s", place + 1, (int)death->pid,
+                reasons[left]);
+    else
+        mp__log(wanted ? MP_LOG_INFO : MP_LOG_WARNING, "PoolWorker-%u (pid %d) died: %s %d",
+                place + 1, (int)death->pid, MP__LOG_END(death->exitcode));
+}
+
 /* A worker has died and is a zombie still: its pid can't be reused before all is done. */
 static void bury_worker(struct mp__supervisor *self, const mp_task_failure *death)
 {
@@ -332,6 +404,7 @@ static void bury_worker(struct mp__supervisor *self, const mp_task_failure *deat
     enum mp__leave left = atomic_load(&worker->leaving);
     mp_task_failure what = describe(self, place, death);
 
+    tell_end(self, place, death, left);
     mp__settle_worker(shared, place, &what);
     atomic_store(&worker->pid, 0);
     mp__child_reap(death->pid, &exitcode);
@@ -340,7 +413,7 @@ static void bury_worker(struct mp__supervisor *self, const mp_task_failure *deat
         atomic_fetch_add(&shared->resting, 1);
     if (!left) {
         if (!self->charges[place].ending)
-            count_death(self, death);
+            count_death(self, worker, ready, death);
         back_off(self, ready);
     }
 }

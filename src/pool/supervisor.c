@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/sys.h"
 #include "proc/fork.h"
 #include "shm/member.h"
@@ -105,7 +106,9 @@ static int check_start(const struct mp__supervisor *self)
     }
     if (atomic_load(&self->shared->deaths))
         return EOWNERDEAD;
-    return ready == atomic_load(&self->shared->wanted) ? 0 : -1;
+    /* Who idles for long may have left again. */
+    ready += atomic_load(&self->shared->resting);
+    return ready >= atomic_load(&self->shared->wanted) ? 0 : -1;
 }
 
 static void start(struct mp__supervisor *self)
@@ -132,6 +135,8 @@ static void start(struct mp__supervisor *self)
 static int64_t do_duties(struct mp__supervisor *self)
 {
     mp__staff_bury(self);
+    if (atomic_exchange(&self->shared->nudged, 0))
+        mp__pool_tell(self->shared);
 
     uint32_t state = atomic_load(&self->shared->state);
     bool orphaned = getppid() != self->shared->client_pid;
@@ -140,10 +145,11 @@ static int64_t do_duties(struct mp__supervisor *self)
     if (orphaned || state == MP__POOL_TERMINATED || state == MP__POOL_BROKEN)
         end_workers(self);
     mp__staff_fill(self);
-    if (state == MP__POOL_CLOSED && !self->alive && !mp__queue_has_work(self->shared))
+    if (state == MP__POOL_CLOSED && !mp__pool_takes(self->shared) && !self->alive &&
+        !mp__queue_has_work(self->shared))
         _exit(0);
     int64_t next = mp__watch(self);
-    return self->retry_at > mp__now() && self->retry_at < next ? self->retry_at : next;
+    return self->fill_at < next ? self->fill_at : next;
 }
 
 void mp__supervisor_main(struct mp__pool_shared *shared, int life)
@@ -156,8 +162,12 @@ void mp__supervisor_main(struct mp__pool_shared *shared, int life)
     };
 
     rung_for = shared;
+    mp__log_name = "PoolSupervisor";
     reset_signals();
+    mp__show_name("PoolSupervisor");
     mp__die_with_pipe(life);
+    if (shared->heed[1] >= 0)
+        mp__fork_keep(shared->heed[1]);
     int pipe[2] = {-1, -1};
     int err = self.charges ? mp__join() : ENOMEM;
     if (!err)

@@ -25,6 +25,7 @@ struct mp__supervisor {
     unsigned alive;
     int64_t retry_at; /* forks nobody before that */
     int64_t retry_ns;
+    int64_t fill_at; /* when somebody is to be forked, or MP__NEVER */
     int64_t deaths_since; /* the window of time in which `deaths` have happened */
     unsigned deaths;
     uint64_t done; /* items, when the last of these happened */

@@ -7,6 +7,7 @@
  */
 #include <signal.h>
 
+#include "base/log.h"
 #include "pool/supervisor.h"
 
 static int64_t grace(const struct mp__supervisor *self)
@@ -20,6 +21,9 @@ static void end_worker(struct mp__supervisor *self, unsigned place, mp_failure_k
     struct mp__charge *charge = &self->charges[place];
 
     charge->ending = why;
+    mp__log(MP_LOG_WARNING, "PoolWorker-%u (pid %d) is ended: its item %s", place + 1,
+            atomic_load(&self->shared->workers[place].pid),
+            why == MP_FAILURE_TIME_LIMIT ? "took too long" : "was cancelled");
     charge->act_at = now + grace(self);
     kill(atomic_load(&self->shared->workers[place].pid), SIGTERM);
 }

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "pool/job.h"
 #include "pool/running.h"
+#include "pool/trace.h"
 #include "proc/fork.h"
 #include "shm/member.h"
 #include "sync/park.h"
@@ -30,39 +31,42 @@ static void keep_text(struct mp__task *task, int error)
 }
 
 static void run_single(struct mp__pool_shared *shared, struct mp__worker *self,
-                       struct mp__task *task)
+                       struct mp__task *task, uint64_t number)
 {
+    struct mp__trace_record event;
+    bool traced = mp__trace_own && mp__trace_task(&event, self, task);
+
     mp__worker_may_run(1);
     mp__running_begin(task, NULL);
     mp__limits_begin(&task->limits);
     int err = task->task(task->arg, task->result, task->context);
     mp__limits_end();
 
-    task->pid = getpid();
     if (err) {
+        task->exitcode = 0;
+        task->pid = getpid();
         keep_text(task, err);
         task->kind = MP_FAILURE_RETURNED;
         mp__worker_count(&self->failed, 1);
     }
-    task->attempts++;
     task->error = err;
     mp__worker_count(&self->done, 1);
-    mp__task_settle(shared, task);
+    if (traced)
+        mp__trace_end(&event, self, 1, err);
+    mp__task_settle(shared, task, number);
 }
 
 /* Work on map `number`, which this worker is `current` with. */
 static void run_map(struct mp__pool_shared *shared, unsigned place, uint64_t number,
-                    struct mp__task *task)
+                    struct mp__task *task, struct mp__job *job)
 {
-    struct mp__job *job = task->job;
-
     mp__running_begin(NULL, job);
     do {
         mp__job_work(job, place);
         mp__open_remove(shared, number);
     } while (mp__job_takeable(job) && !mp__worker_leaves());
     if (mp__job_done(job)) {
-        mp__task_settle(shared, task);
+        mp__task_settle(shared, task, number);
     } else if (mp__job_takeable(job)) {
         /* For others, since this worker leaves. */
         mp__task_offer(shared, task, number);
@@ -70,20 +74,36 @@ static void run_map(struct mp__pool_shared *shared, unsigned place, uint64_t num
     }
 }
 
+/* Whether task `number` is running, and what job it is if so. */
+static struct mp__job *running_job(const struct mp__task *task, uint64_t number,
+                                   bool *running)
+{
+    uint64_t word;
+    struct mp__job *job = mp__task_job(task, &word);
+
+    *running = mp__task_word_is(word, number) &&
+               (word & MP__TASK_STATE) == MP__TASK_RUNNING;
+    return job;
+}
+
 /* Take task `number` if it is still to be had, and run it. */
 static void take(struct mp__pool_shared *shared, unsigned place, uint64_t number)
 {
     struct mp__task *task = mp__queue_task(shared, number);
+    bool running;
 
     if (!task || !mp__task_take(task, number, place))
         return;
+    struct mp__job *job = running_job(task, number, &running);
+    if (!running)
+        return; /* It is a map that was cancelled in this moment. */
     if (atomic_load(&shared->head) < atomic_load(&shared->tail))
         mp__queue_ring(shared);
-    if (task->job) {
+    if (job) {
         mp__open_insert(shared, number);
-        run_map(shared, place, number, task);
+        run_map(shared, place, number, task, job);
     } else {
-        run_single(shared, &shared->workers[place], task);
+        run_single(shared, &shared->workers[place], task, number);
     }
 }
 
@@ -93,10 +113,10 @@ static void join_map(struct mp__pool_shared *shared, unsigned place, uint64_t nu
     struct mp__task *task = mp__queue_task(shared, number);
 
     if (task) {
-        uint64_t word = atomic_load(&task->word);
-        if (mp__task_word_is(word, number) &&
-            (word & MP__TASK_STATE) == MP__TASK_RUNNING) {
-            run_map(shared, place, number, task);
+        bool running;
+        struct mp__job *job = running_job(task, number, &running);
+        if (running && job) {
+            run_map(shared, place, number, task, job);
             return;
         }
     }
@@ -108,6 +128,21 @@ static void be_through(struct mp__worker *self, uint64_t current)
 {
     if (!atomic_compare_exchange_strong(&self->current, &current, 0))
         mp__await_end();
+}
+
+bool mp__worker_take_next(struct mp__pool_shared *shared, unsigned place)
+{
+    struct mp__worker *self = &shared->workers[place];
+    uint64_t head = atomic_load(&shared->head);
+    uint64_t next = head;
+
+    if (head >= atomic_load(&shared->tail))
+        return false;
+    atomic_store(&self->current, head + 1);
+    if (atomic_compare_exchange_strong(&shared->head, &next, head + 1))
+        take(shared, place, head);
+    be_through(self, head + 1);
+    return true;
 }
 
 /* Do one piece of work, the oldest there is; false if there is none. */
@@ -124,16 +159,9 @@ static bool work(struct mp__pool_shared *shared, unsigned place)
         atomic_store(&self->current, map + 1);
         join_map(shared, place, map);
         be_through(self, map + 1);
-    } else if (head < atomic_load(&shared->tail)) {
-        atomic_store(&self->current, head + 1);
-        uint64_t next = head;
-        if (atomic_compare_exchange_strong(&shared->head, &next, head + 1))
-            take(shared, place, head);
-        be_through(self, head + 1);
-    } else {
-        return false;
+        return true;
     }
-    return true;
+    return mp__worker_take_next(shared, place);
 }
 
 static bool has_work(void *shared)
@@ -167,20 +195,21 @@ static bool sleep_until_rung(struct mp__pool_shared *shared, unsigned place)
     atomic_fetch_or(&shared->idle[place / 64], UINT64_C(1) << place % 64);
     /* Whoever publishes work looks at the idle bits afterwards: one sees the other. */
     while (!err && !mp__queue_has_work(shared) && !atomic_load(&self->bell) &&
-           !atomic_load(&self->surplus) && atomic_load(&shared->state) == MP__POOL_OPEN)
+           !atomic_load(&self->surplus) && mp__pool_takes(shared))
         err = mp__park(&sleep, &self->bell, 0, 0);
     mp__queue_idle_clear(shared, place);
     return err != ETIMEDOUT;
 }
 
-/* The place of this replacement is still another's: wait until that one has left. */
-static void stand_by(struct mp__pool_shared *shared, struct mp__worker *self)
+/* This replacement is early: wait until another has left.  False if there is no need for
+   it any more, since the pool was closed. */
+static bool stand_by(struct mp__pool_shared *shared, struct mp__worker *self)
 {
     struct mp__sleep sleep = mp__sleep_until(MP__NEVER);
 
-    while (atomic_load(&self->standby) &&
-           atomic_load(&shared->state) == MP__POOL_OPEN)
+    while (atomic_load(&self->standby) && mp__pool_takes(shared))
         mp__park(&sleep, &self->standby, 1, 0);
+    return !atomic_load(&self->standby);
 }
 
 static int initialize(struct mp__pool_shared *shared, struct mp__worker *self)
@@ -197,8 +226,15 @@ static int initialize(struct mp__pool_shared *shared, struct mp__worker *self)
 static _Noreturn void leave(struct mp__pool_shared *shared, struct mp__worker *self,
                             enum mp__leave why)
 {
+    /* There is no good order in a pool that was terminated, or is broken. */
+    uint32_t state = atomic_load(&shared->state);
+    if (state == MP__POOL_TERMINATED || state == MP__POOL_BROKEN)
+        mp__await_end();
     /* A finalizer that crashes is no reason to have it run again. */
     atomic_store(&self->leaving, why);
+    /* The supervisor may have counted on it a moment ago. */
+    if (mp__queue_has_work(shared))
+        mp__supervisor_ring(shared);
     if (shared->options.finalizer)
         shared->options.finalizer(shared->options.context);
     mp__child_exit(0);
@@ -213,7 +249,7 @@ static enum mp__leave serve(struct mp__pool_shared *shared, unsigned place)
             return why;
         if (work(shared, place) || spin_for_work(shared, place))
             continue;
-        if (atomic_load(&shared->state) != MP__POOL_OPEN && !mp__queue_has_work(shared))
+        if (!mp__pool_takes(shared) && !mp__queue_has_work(shared))
             return MP__LEAVES_CLOSED;
         if (!sleep_until_rung(shared, place) && !mp__queue_has_work(shared))
             return MP__LEAVES_IDLE;
@@ -226,9 +262,11 @@ void mp__worker_main(struct mp__pool_shared *shared, unsigned place)
 
     mp__child_catch_exit();
     mp__running_enter(shared, place);
+    mp__trace_enter(shared, place);
     if (initialize(shared, self))
         mp__child_exit(1);
-    stand_by(shared, self);
+    if (!stand_by(shared, self))
+        leave(shared, self, MP__LEAVES_CLOSED);
     /* Its siblings are still being forked: they need the processor more. */
     if (!sleep_until_rung(shared, place) && !mp__queue_has_work(shared))
         leave(shared, self, MP__LEAVES_IDLE);

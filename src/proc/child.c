@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "proc/fork.h"
 #include "proc/process.h"
 
@@ -26,6 +27,7 @@ _Noreturn void mp__child_exit(int code)
 
     mp__children_end();
     mp__flush();
+    mp__log(MP_LOG_DEBUG, "ends: exit code %u", (unsigned)status);
     if (own_life)
         atomic_store_explicit(&own_life->ended, MP__LIFE_ENDED | status,
                               memory_order_release);
@@ -72,5 +74,6 @@ _Noreturn void mp__child_main(mp_process *self, const struct mp__child_start *st
         (void)mp__fork_keep(start->sentinel);
     mp__child_catch_exit();
     mp__fork_unblock(&start->mask);
+    mp__log(MP_LOG_DEBUG, "runs");
     mp__child_exit(run(self));
 }

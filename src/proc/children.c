@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/log.h"
 #include "base/sys.h"
 #include "proc/fork.h"
 #include "proc/process.h"
@@ -324,6 +325,15 @@ static bool status_of_life(const struct mp__life *life, int *exitcode)
     return true;
 }
 
+static void tell_end(const mp_process *p)
+{
+    if (p->status_known)
+        mp__log(MP_LOG_INFO, "%s (pid %d) ended: %s %d", p->name, (int)p->pid,
+                MP__LOG_END(p->exitcode));
+    else
+        mp__log(MP_LOG_INFO, "%s (pid %d) ended", p->name, (int)p->pid);
+}
+
 bool mp__children_settle(mp_process *p)
 {
     if (p->state == MP__PROCESS_ENDED)
@@ -334,6 +344,7 @@ bool mp__children_settle(mp_process *p)
         return false;
     p->status_known = !err || status_of_life(p->life, &p->exitcode);
     p->state = MP__PROCESS_ENDED;
+    tell_end(p);
     free_place(p->life);
     p->life = NULL;
     mp__fork_close(&p->tether);

@@ -85,6 +85,9 @@ int mp__child_reap(pid_t pid, int *exitcode);
  */
 void mp__process_become(const char *name, bool daemon);
 
+/* The name that ps and top show for the calling process, where it can be set. */
+void mp__show_name(const char *name);
+
 /* Called at exit before daemons are terminated: set once by the floor above.  It is
    called in the host's own children too, which have no pools of their own. */
 extern void (*mp__exit_pools)(void);

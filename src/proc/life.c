@@ -90,6 +90,15 @@ void mp__die_with_pipe(int life)
         die();
 }
 
+void mp__show_name(const char *name)
+{
+#ifdef HAVE_DEATH_SIGNALS
+    prctl(PR_SET_NAME, name);
+#else
+    (void)name;
+#endif
+}
+
 void mp__die_with_parent(pid_t parent, int life)
 {
 #ifdef HAVE_DEATH_SIGNALS

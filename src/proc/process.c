@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/log.h"
 #include "base/options.h"
 #include "base/sys.h"
 #include "proc/fork.h"
@@ -79,6 +80,7 @@ void mp__process_forked(bool by_libmp)
 void mp__process_enter(mp_process *self, mp_process *from)
 {
     current = self;
+    mp__log_name = self->name;
     parent = from;
     atomic_store_explicit(&children_made, 0, memory_order_relaxed);
 }
@@ -307,6 +309,7 @@ static int fork_child(mp_process *p, struct mp__child_start *start)
     p->state = MP__PROCESS_RUNNING;
     mp__children_add(p);
     mp__children_unlock();
+    mp__log(MP_LOG_INFO, "%s started, pid %d", p->name, (int)pid);
     return 0;
 }
 
@@ -614,6 +617,8 @@ int mp_process_set_name(mp_process *p, const char *name)
     if (p->name != main_name && p->name != helper_name)
         free(p->name);
     p->name = copy;
+    if (p == current)
+        mp__log_name = copy;
     return 0;
 }
 

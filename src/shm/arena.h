@@ -55,6 +55,8 @@ struct mp__arena {
     _Alignas(2 * MP__CACHE_LINE) _Atomic uint64_t sentry; /* who watches, see park.h */
     _Atomic int64_t sentry_seen; /* when it last looked */
     _Atomic uint32_t deaths;     /* burials, modulo 2^32 */
+    _Atomic uint64_t trace_end;  /* the trace file's length, see pool/trace.h */
+    void *_Atomic trace_writer;  /* who is writing to it */
 };
 
 /* NULL until mp__arena_open. */

@@ -2,9 +2,10 @@
 /*
  * bench.c - the driver: runs the contests and prints the table.
  *
- *   bench [filter] [--rounds=N] [--quick] [--markdown]
+ *   bench [filter] [--rounds=N] [--quick] [--markdown] [--svg=DIRECTORY]
  *
- * The filter picks the contests whose name, or one of whose rows, contains it.
+ * The filter picks the contests whose name, or one of whose rows, contains it.  With
+ * `--svg` the ratios are also drawn, as bench_plot.h says.
  *
  * Between the driver and each contestant is a socket.  The contestant reports once when
  * it is prepared, and after that once for every byte that it gets.  Figures and ratios
@@ -14,6 +15,7 @@
  * figure that misses its target does not change it: machines differ.
  */
 #include <errno.h>
+#include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -29,9 +31,10 @@
 #endif
 
 #include "bench.h"
+#include "bench_plot.h"
 
 enum {
-    MOST_CONTESTANTS = 8,
+    MOST_CONTESTANTS = 12,
     MOST_STANDING = 16,
     MOST_ROUNDS = 1000,
     DEFAULT_ROUNDS = 11
@@ -57,6 +60,7 @@ typedef struct entrant {
 
 static struct {
     const char *filter;
+    const char *plots; /* the directory that they go to, or NULL */
     int rounds;
     bool quick;
     bool markdown;
@@ -121,7 +125,7 @@ void *bench_shared(size_t size)
     return memory == MAP_FAILED ? NULL : memory;
 }
 
-static void end_with(pid_t parent)
+void bench_end_with(pid_t parent)
 {
 #if defined(__linux__)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -149,7 +153,7 @@ pid_t bench_fork(void)
     pid_t pid = fork();
 
     if (pid == 0) {
-        end_with(parent);
+        bench_end_with(parent);
         close(own_line);
     } else if (pid > 0) {
         if (standing_count == 0)
@@ -187,7 +191,7 @@ static void enter(const bench_contest *contest, size_t index)
     pid_t parent = getpid();
     e->pid = fork();
     if (e->pid == 0) {
-        end_with(parent);
+        bench_end_with(parent);
         for (size_t i = 0; i < index; i++)
             close(entrants[i].line);
         close(ends[0]);
@@ -285,7 +289,8 @@ static double scale_of(const char *unit)
 /* Three digits that count, without exponents. */
 static void put_number(char *text, size_t size, double value)
 {
-    int digits = value >= 99.95 ? 0 : value >= 9.995 ? 1 : value >= 0.0995 ? 2 : 4;
+    double much = fabs(value);
+    int digits = much >= 99.95 ? 0 : much >= 9.995 ? 1 : much >= 0.0995 ? 2 : 4;
 
     snprintf(text, size, "%.*f", digits, value);
 }
@@ -362,13 +367,36 @@ static void put_incomplete(const bench_row *row, const bench_contest *contest,
     run.failed |= !absent;
 }
 
+/* More is better of what is counted per second, and less of everything else. */
+static bool is_rate(const char *unit)
+{
+    return strstr(unit, "/s") != NULL;
+}
+
+/* Hand a row with a yardstick to the plots: `sorted` are the ratios of `count` rounds.
+ */
+static void plot_row(const bench_row *row, const char *yardstick, const char *figures,
+                     double ratio, const double *sorted, size_t count)
+{
+    double low = sorted[0], high = sorted[count - 1];
+    bool more = is_rate(row->unit);
+
+    bench_plot_add(&(const bench_bar){.what = row->what,
+                                      .yardstick = yardstick,
+                                      .figures = figures,
+                                      .ratio = more ? ratio : 1 / ratio,
+                                      .low = more ? low : 1 / high,
+                                      .high = more ? high : 1 / low,
+                                      .has_target = row->sense != BENCH_INFO});
+}
+
 static void put_row(const bench_contest *contest, const bench_row *row, int rounds)
 {
     const entrant *ours = &entrants[row->ours];
     const entrant *theirs = row->theirs < 0 ? NULL : &entrants[row->theirs];
     double own[MOST_ROUNDS], other[MOST_ROUNDS], ratios[MOST_ROUNDS];
     char own_text[48], other_text[48] = "-", ratio_text[32] = "-", low[32], high[32];
-    char spread[80], target[64];
+    char spread[80], target[64], figures[100];
     size_t count = (size_t)rounds;
 
     if (ours->error) {
@@ -394,6 +422,9 @@ static void put_row(const bench_contest *contest, const bench_row *row, int roun
         put_figure(other_text, sizeof(other_text), bench_median(other, count),
                    row->unit);
         put_number(ratio_text, sizeof(ratio_text), ratio);
+        snprintf(figures, sizeof(figures), "%s : %s", own_text, other_text);
+        plot_row(row, contest->contestants[row->theirs].name, figures, ratio, ratios,
+                 count);
     }
     put_line((const char *const[7]){
         row->what, own_text, theirs ? contest->contestants[row->theirs].name : "-",
@@ -439,6 +470,8 @@ static bool read_options(int argc, char **argv)
             run.quick = true;
         else if (strcmp(argv[i], "--markdown") == 0)
             run.markdown = true;
+        else if (strncmp(argv[i], "--svg=", 6) == 0 && argv[i][6])
+            run.plots = argv[i] + 6;
         else if (strncmp(argv[i], "--rounds=", 9) == 0) {
             run.rounds = atoi(argv[i] + 9);
             rounds_given = true;
@@ -462,29 +495,50 @@ static void warn_of_load(void)
                 load);
 }
 
-int main(int argc, char **argv)
+static const struct {
+    const char *name;
+    const bench_contest *contests;
+} subjects[] = {
+    {"process", bench_process_contests},   {"lock", bench_lock_contests},
+    {"sync", bench_sync_contests},         {"wake", bench_wake_contests},
+    {"barrier", bench_barrier_contests},   {"map", bench_map_contests},
+    {"map_long", bench_map_long_contests}, {"apply", bench_apply_contests},
+    {"stream", bench_stream_contests},     {"life", bench_life_contests},
+    {"death", bench_death_contests},
+};
+
+/* Returns how many contests were held. */
+static size_t hold_all(void)
 {
-    static const bench_contest *const subjects[] = {
-        bench_process_contests, bench_lock_contests,    bench_sync_contests,
-        bench_wake_contests,    bench_barrier_contests, bench_map_contests,
-        bench_apply_contests,   bench_life_contests};
     size_t held = 0;
 
+    for (size_t i = 0; i < BENCH_COUNT(subjects); i++) {
+        bench_plot_begin(subjects[i].name);
+        for (const bench_contest *c = subjects[i].contests; c->name; c++)
+            if (is_wanted(c)) {
+                hold(c);
+                held++;
+            }
+    }
+    return held;
+}
+
+int main(int argc, char **argv)
+{
     if (!read_options(argc, argv)) {
         fprintf(stderr,
-                "usage: bench [filter] [--rounds=1..%d] [--quick] [--markdown]\n",
+                "usage: bench [filter] [--rounds=1..%d] [--quick] [--markdown] "
+                "[--svg=DIRECTORY]\n",
                 MOST_ROUNDS);
         return 2;
     }
     warn_of_load();
     put_heading();
-    for (size_t i = 0; i < BENCH_COUNT(subjects); i++)
-        for (const bench_contest *contest = subjects[i]; contest->name; contest++)
-            if (is_wanted(contest)) {
-                hold(contest);
-                held++;
-            }
+    size_t held = hold_all();
     if (!held)
         fprintf(stderr, "bench: nothing is called `%s`\n", run.filter);
-    return run.failed || !held;
+    int err = run.plots ? bench_plot_write(run.plots) : 0;
+    if (err)
+        fprintf(stderr, "bench: %s: %s\n", run.plots, mp_strerror(err));
+    return run.failed || !held || err;
 }

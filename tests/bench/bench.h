@@ -79,8 +79,11 @@ extern const bench_contest bench_sync_contests[];
 extern const bench_contest bench_wake_contests[];
 extern const bench_contest bench_barrier_contests[];
 extern const bench_contest bench_map_contests[];
+extern const bench_contest bench_map_long_contests[];
 extern const bench_contest bench_apply_contests[];
+extern const bench_contest bench_stream_contests[];
 extern const bench_contest bench_life_contests[];
+extern const bench_contest bench_death_contests[];
 
 /* bench_size - how much to do: `full`, or `quick` in a run that only tries things. */
 size_t bench_size(size_t full, size_t quick);
@@ -110,6 +113,13 @@ void *bench_shared(size_t size);
 pid_t bench_fork(void);
 
 /*
+ * bench_end_with - in a child that was just forked: end when `parent` does.
+ *
+ * Where the system cannot do that, only if the parent has gone already.
+ */
+void bench_end_with(pid_t parent);
+
+/*
  * bench_openmp_guided, bench_openmp_dynamic - run the task once for each item in
  * BENCH_PROCESSES threads, with schedule(guided) or schedule(dynamic, 1).
  *
@@ -125,10 +135,28 @@ int bench_openmp_dynamic(mp_task_fn *task, const void *items, size_t count,
                          size_t item_size, void *results, size_t result_size);
 
 /*
- * bench_python_prepare, bench_python_round - a contestant that bench_python.py plays;
- * the argument is the name of what it shall do.
+ * bench_openmp_tasks - as they, with an OpenMP task for each item, all of one thread's.
+ */
+int bench_openmp_tasks(mp_task_fn *task, const void *items, size_t count,
+                       size_t item_size, void *results, size_t result_size);
+
+/*
+ * bench_openmp_sum - add up doubles: `fold` adds an item to the sum of its thread.
+ */
+int bench_openmp_sum(mp_task_fn *fold, const double *items, size_t count, double *sum);
+
+/*
+ * bench_python_prepare, bench_perl_prepare, bench_tbb_prepare - a contestant that
+ * bench_python.py, bench_perl.pl or bench_tbb.cpp plays; the argument is the name of
+ * what it shall do.
+ *
+ * Return BENCH_ABSENT if the interpreter or the library is not installed.
  */
 int bench_python_prepare(const void *argument);
-int bench_python_round(const void *argument, double *figures);
+int bench_perl_prepare(const void *argument);
+int bench_tbb_prepare(const void *argument);
+
+/* bench_program_round - a round of any of these: figure 0 is what the program says. */
+int bench_program_round(const void *argument, double *figures);
 
 #endif

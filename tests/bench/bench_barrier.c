@@ -135,10 +135,10 @@ static const struct barrier_kind posix_eight = {make_posix_barrier, wait_posix_b
 static const bench_contestant barriers[] = {
     {"libmp", barrier_prepare, barrier_round, &two},
     {"pthread_barrier, shared", barrier_prepare, barrier_round, &posix_two},
-    {"Python Barrier", python_prepare, bench_python_round, "barrier_2"},
+    {"Python Barrier", python_prepare, bench_program_round, "barrier_2"},
     {"libmp", barrier_prepare, barrier_round, &eight},
     {"pthread_barrier, shared", barrier_prepare, barrier_round, &posix_eight},
-    {"Python Barrier", python_prepare, bench_python_round, "barrier_8"},
+    {"Python Barrier", python_prepare, bench_program_round, "barrier_8"},
 };
 
 static const bench_row barrier_rows[] = {

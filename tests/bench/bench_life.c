@@ -16,7 +16,13 @@
 
 #include "bench.h"
 
-enum { MANY = 64, QUICK_MANY = 4, IDLE = 4, MOST_CHILDREN = 128 };
+enum { IDLE = 4, MOST_CHILDREN = 128 };
+
+/* Workers of the pool that a life is measured of. */
+struct crowd {
+    size_t count;
+    size_t quick_count;
+};
 
 static mp_pool *pool;
 
@@ -42,10 +48,10 @@ static int try_pool(mp_pool *tried)
 
 static int pool_life_round(const void *argument, double *figures)
 {
+    const struct crowd *crowd = argument;
+    unsigned processes = (unsigned)bench_size(crowd->count, crowd->quick_count);
     mp_pool *made;
-    unsigned processes = (unsigned)bench_size(MANY, QUICK_MANY);
 
-    (void)argument;
     double before = bench_now();
     int err = mp_pool_new(&made, MP_POOL_OPTIONS(.processes = processes));
     if (err)
@@ -59,9 +65,9 @@ static int pool_life_round(const void *argument, double *figures)
 /* One more than the workers, for the supervisor. */
 static int fork_life_round(const void *argument, double *figures)
 {
-    size_t count = bench_size(MANY, QUICK_MANY) + 1;
+    const struct crowd *crowd = argument;
+    size_t count = bench_size(crowd->count, crowd->quick_count) + 1;
 
-    (void)argument;
     double before = bench_now();
     for (size_t i = 0; i < count; i++) {
         pid_t pid = fork();
@@ -238,20 +244,46 @@ static int pool_idle_round(const void *argument, double *figures)
     return err;
 }
 
-static const bench_contestant life[] = {
-    {"libmp", NULL, pool_life_round, NULL},
-    {"65 forks, 65 waits", NULL, fork_life_round, NULL},
+static const struct crowd couple = {2, 2};
+static const struct crowd company = {64, 4};
+static const struct crowd regiment = {512, 8};
+
+static const bench_contestant couples[] = {
+    {"libmp", NULL, pool_life_round, &couple},
+    {"3 forks, 3 waits", NULL, fork_life_round, &couple},
+    {"Python Pool", bench_python_prepare, bench_program_round, "life_2"},
 };
-static const bench_row life_rows[] = {
+static const bench_row couple_rows[] = {
+    {"pool: 2 workers, new, one task, free", "ms", 0, 1, 0, BENCH_INFO, 0},
+    {"pool: 2 workers, new, one task, free", "ms", 0, 2, 0, BENCH_INFO, 0},
+};
+
+static const bench_contestant companies[] = {
+    {"libmp", NULL, pool_life_round, &company},
+    {"65 forks, 65 waits", NULL, fork_life_round, &company},
+    {"Python Pool", bench_python_prepare, bench_program_round, "life_64"},
+};
+static const bench_row company_rows[] = {
     {"pool: 64 workers, new, one task, free", "ms", 0, 1, 0, BENCH_AT_MOST, 1.3},
+    {"pool: 64 workers, new, one task, free", "ms", 0, 2, 0, BENCH_INFO, 0},
+};
+
+static const bench_contestant regiments[] = {
+    {"libmp", NULL, pool_life_round, &regiment},
+    {"513 forks, 513 waits", NULL, fork_life_round, &regiment},
+};
+static const bench_row regiment_rows[] = {
+    {"pool: 512 workers, new, one task, free", "ms", 0, 1, 0, BENCH_INFO, 0},
 };
 
 static const bench_contestant memory[] = {
     {"libmp", prepare_idle_pool, pool_memory_round, NULL},
     {"bare forked child", prepare_idle_forks, fork_memory_round, NULL},
+    {"Python Pool", bench_python_prepare, bench_program_round, "memory"},
 };
 static const bench_row memory_rows[] = {
     {"pool: memory of an idle worker, PSS", "KiB", 0, 1, 0, BENCH_INFO, 0},
+    {"pool: memory of an idle worker, PSS", "KiB", 0, 2, 0, BENCH_INFO, 0},
 };
 
 static const bench_contestant idle[] = {
@@ -262,7 +294,9 @@ static const bench_row idle_rows[] = {
 };
 
 const bench_contest bench_life_contests[] = {
-    BENCH_CONTEST("pool life", life, life_rows, 0),
+    BENCH_CONTEST("pool life 2", couples, couple_rows, 0),
+    BENCH_CONTEST("pool life 64", companies, company_rows, 0),
+    BENCH_CONTEST("pool life 512", regiments, regiment_rows, 0),
     BENCH_CONTEST("pool memory", memory, memory_rows, 3),
     BENCH_CONTEST("pool idle", idle, idle_rows, 7),
     {.name = NULL},

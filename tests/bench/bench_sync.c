@@ -239,11 +239,11 @@ static const struct bench_lock_kind fetch_add_kind = {make_value, count_at_once,
 static const bench_contestant locks[] = {
     {"mp_lock", lock_prepare, lock_round, &plain_kind},
     {BENCH_BOOST("mutex"), lock_prepare, lock_round, &bench_boost_mutex},
-    {"Python Lock", bench_python_prepare, bench_python_round, "lock"},
+    {"Python Lock", bench_python_prepare, bench_program_round, "lock"},
     {"libmp", lock_prepare, lock_round, &rlock_kind},
     {BENCH_BOOST("recursive_mutex"), lock_prepare, lock_round,
      &bench_boost_recursive_mutex},
-    {"Python RLock", bench_python_prepare, bench_python_round, "rlock"},
+    {"Python RLock", bench_python_prepare, bench_program_round, "rlock"},
 };
 
 static const bench_row lock_rows[] = {
@@ -258,7 +258,7 @@ static const bench_contestant semaphores[] = {
     {"libmp", lock_prepare, lock_round, &semaphore_kind},
     {"sem_t, shared", lock_prepare, lock_round, &posix_semaphore_kind},
     {BENCH_BOOST("semaphore"), lock_prepare, lock_round, &bench_boost_semaphore},
-    {"Python Semaphore", bench_python_prepare, bench_python_round, "semaphore"},
+    {"Python Semaphore", bench_python_prepare, bench_program_round, "semaphore"},
 };
 
 static const bench_row semaphore_rows[] = {
@@ -289,7 +289,7 @@ static const bench_row rwlock_rows[] = {
 static const bench_contestant values[] = {
     {"libmp", lock_prepare, lock_round, &value_kind},
     {"libmp", lock_prepare, lock_round, &fetch_add_kind},
-    {"Python Value", bench_python_prepare, bench_python_round, "value"},
+    {"Python Value", bench_python_prepare, bench_program_round, "value"},
 };
 
 static const bench_row value_rows[] = {

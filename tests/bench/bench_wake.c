@@ -307,8 +307,8 @@ static const bench_contestant asleep[] = {
     {"libmp", wake_prepare, asleep_round, &condition_bell},
     {"pthread_cond, shared", wake_prepare, asleep_round, &posix_bell},
     {BENCH_BOOST("condition"), wake_prepare, asleep_round, &boost_bell},
-    {"Python Event", bench_python_prepare, bench_python_round, "event"},
-    {"Python Condition", bench_python_prepare, bench_python_round, "condition"},
+    {"Python Event", bench_python_prepare, bench_program_round, "event"},
+    {"Python Condition", bench_python_prepare, bench_program_round, "condition"},
 };
 
 static const bench_row asleep_rows[] = {

@@ -2,18 +2,20 @@
 /*
  * test_lost_wakes.c - every wake that is owed is given.
  *
- * A sleeper looks again on its own after a while, which hides a wake that was lost.  Here
- * it does not for hours: whoever is not woken is stuck, and the test sees it.  Nobody is
- * killed, for a death wakes everybody.
+ * A sleeper looks again on its own after a while, which hides a wake that was lost.
+ * Here it does not for hours: whoever is not woken is stuck, and the test sees it.
+ * Nobody is killed, for a death wakes everybody.
  */
 #include "support/test.h"
+
+#include <pthread.h>
 
 #include <mp/mp.h>
 
 #include "sync/park.h"
 
 #define MOST_PROCESSES 8
-#define PATIENCE_MS 30000
+#define PATIENCE_MS    30000
 
 /* What a process of the scene does: `index` is its number, from 0. */
 typedef int part_fn(int index, int rounds);
@@ -130,7 +132,8 @@ static void test_semaphore(void **state)
 static void test_owned_semaphore(void **state)
 {
     (void)state;
-    assert_int_equal(mp_semaphore_new(&semaphore, 2, MP_SEMAPHORE_OPTIONS(.owned = 1)), 0);
+    assert_int_equal(mp_semaphore_new(&semaphore, 2, MP_SEMAPHORE_OPTIONS(.owned = 1)),
+                     0);
     play(pass_token, 6, 1000);
     assert_int_equal(mp_semaphore_value(semaphore), 2);
     mp_semaphore_free(semaphore);
@@ -158,8 +161,8 @@ static void test_producers_and_consumers(void **state)
     mp_semaphore_free(semaphore);
 }
 
-/* Each notifies exactly one, who may not be the one whose turn it is: that one passes it
-   on. */
+/* Each notifies exactly one, who may not be the one whose turn it is: that one passes
+   it on. */
 static int take_turns(int index, int rounds)
 {
     for (int i = 0; i < rounds; i++) {
@@ -282,6 +285,105 @@ static void test_rwlock(void **state)
     mp_rwlock_free(rwlock);
 }
 
+static int dwell_in_task(const void *arg, void *result, void *context)
+{
+    (void)result;
+    (void)context;
+    dwell(*(const int *)arg);
+    return 0;
+}
+
+static void nothing_more(mp_async_result *result, void *arg)
+{
+    (void)result;
+    ++*(int *)arg;
+}
+
+static void *poll_once(void *pool)
+{
+    return (void *)(intptr_t)mp_pool_poll(pool, MP_FOREVER);
+}
+
+static int wait_for_event(const void *arg, void *result, void *context)
+{
+    (void)arg;
+    (void)result;
+    return mp_event_wait(context, MP_FOREVER);
+}
+
+/* A thread waits for a callback that never comes, for the result is freed. */
+static int drop_what_is_awaited(mp_pool *pool, mp_event *event)
+{
+    pthread_t thread;
+    mp_async_result *held[2], *last;
+    void *err;
+    int calls = 0;
+
+    mp_event_clear(event);
+    for (int i = 0; i < 2; i++)
+        if (mp_pool_apply_async(pool, wait_for_event, NULL, 0, 0,
+                                MP_TASK_OPTIONS(.context = event), &held[i]))
+            return 1;
+    if (mp_pool_apply_async(
+            pool, dwell_in_task, &calls, sizeof calls, 0,
+            MP_TASK_OPTIONS(.callback = nothing_more, .callback_arg = &calls), &last) ||
+        pthread_create(&thread, NULL, poll_once, pool))
+        return 2;
+    dwell(0);
+    mp_async_result_free(last);
+    pthread_join(thread, &err);
+    mp_event_set(event);
+    if ((intptr_t)err != EPIPE || calls ||
+        mp_async_result_wait_all(held, 2, MP_FOREVER))
+        return 3;
+    for (int i = 0; i < 2; i++)
+        mp_async_result_free(held[i]);
+    return 0;
+}
+
+/* Poll for one callback, wait for any of two results, and drop one, in turn. */
+static int listen_to_pool(int index, int rounds)
+{
+    mp_event *event;
+    mp_pool *pool;
+    int calls = 0;
+
+    (void)index;
+    if (mp_event_new(&event, NULL) ||
+        mp_pool_new(&pool, MP_POOL_OPTIONS(.processes = 2)))
+        return 1;
+    for (int i = 0; i < rounds; i++) {
+        mp_async_result *results[2];
+        size_t which;
+        if (mp_pool_apply_async(
+                pool, dwell_in_task, &i, sizeof i, 0,
+                MP_TASK_OPTIONS(.callback = nothing_more, .callback_arg = &calls),
+                NULL) ||
+            mp_pool_poll(pool, MP_FOREVER) || calls != i + 1)
+            return 2;
+        for (int k = 0; k < 2; k++)
+            if (mp_pool_apply_async(pool, dwell_in_task, &i, sizeof i, 0, NULL,
+                                    &results[k]))
+                return 3;
+        while (!mp_async_result_wait_any(results, 2, MP_FOREVER, &which)) {
+            mp_async_result_free(results[which]);
+            results[which] = NULL;
+        }
+        if (i % 8 == 0 && drop_what_is_awaited(pool, event))
+            return 4;
+    }
+    mp_pool_free(pool);
+    mp_event_free(event);
+    return 0;
+}
+
+static void test_pool(void **state)
+{
+    (void)state;
+    play(listen_to_pool, 1, 2000);
+    play(listen_to_pool, 2, 500);
+}
+
 int main(void)
 {
     static const struct CMUnitTest lost_wakes[] = {
@@ -290,6 +392,7 @@ int main(void)
         TEST(test_condition), TEST(test_producers_and_consumers),
         TEST(test_event),     TEST(test_condition_notify_all),
         TEST(test_barrier),   TEST(test_rwlock),
+        TEST(test_pool),
     };
 
     mp__slice_factor = 1000000;
