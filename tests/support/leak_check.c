@@ -22,6 +22,13 @@
 /* glibc sets it at the first sigaction and does not hide it. */
 #define SA_RESTORER_BIT 0x04000000
 
+/* Whether the C library's malloc gives memory back to the system as it likes. */
+#ifdef __GLIBC__
+#define MALLOC_UNMAPS 0
+#else
+#define MALLOC_UNMAPS 1
+#endif
+
 struct snapshot {
     char fds[FDS][TARGET];
     size_t maps, shared_maps, shm_names, temporary_files, arena_used;
@@ -56,13 +63,16 @@ static void read_fds(struct snapshot *s)
 static void read_maps(struct snapshot *s)
 {
     char line[512], permissions[8];
+    unsigned long inode;
     FILE *file = fopen("/proc/self/maps", "re");
 
     s->maps = s->shared_maps = 0;
     while (file && fgets(line, sizeof line, file)) {
-        s->maps++;
-        if (sscanf(line, "%*s %7s", permissions) == 1 && permissions[3] == 's')
-            s->shared_maps++;
+        if (sscanf(line, "%*s %7s %*s %*s %lu", permissions, &inode) != 2)
+            continue;
+        bool is_shared = permissions[3] == 's';
+        s->shared_maps += is_shared;
+        s->maps += is_shared || inode != 0 || !MALLOC_UNMAPS;
     }
     if (file)
         fclose(file);
