@@ -138,6 +138,14 @@ void stepkill_kill(pid_t pid)
         continue;
 }
 
+void stepkill_let_go(pid_t pid)
+{
+    if (together)
+        sched_setaffinity(pid, sizeof everywhere, &everywhere);
+    move_apart();
+    ptrace(PTRACE_DETACH, pid, NULL, NULL);
+}
+
 enum stepkill_stop stepkill_step(pid_t pid)
 {
     if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) != 0)

@@ -7,6 +7,8 @@
  */
 #include "support/test.h"
 
+#include <stdatomic.h>
+
 #include <mp/mp.h>
 
 #include "roles.h"
@@ -162,6 +164,90 @@ static void test_stopped_holder_keeps_lock(void **state)
     roles_clean();
 }
 
+/* --- who stands still in the middle of an acquire is not robbed ---------------------
+ */
+
+static _Atomic int *slow_is_ready;
+
+static int slow_taker(void *arg)
+{
+    if (mp__join() != 0)
+        return 1;
+    atomic_store(slow_is_ready, 1);
+    while (atomic_load(slow_is_ready) == 1)
+        continue;
+    stepkill_begin();
+    if (!pass_through(arg))
+        note_failure();
+    return 0;
+}
+
+static bool is_ready(void *arg)
+{
+    (void)arg;
+    return atomic_load(slow_is_ready) != 0;
+}
+
+/* To where it begins, and `steps` further: false if it is inside by then. */
+static bool stop_taker_at(pid_t pid, unsigned steps)
+{
+    enum stepkill_stop stop;
+
+    assert_true(eventually(is_ready, NULL, ROLES_START_MS));
+    assert_true(stepkill_seize(pid));
+    atomic_store(slow_is_ready, 2);
+    do
+        stop = stepkill_step(pid);
+    while (stop == STEP_DONE);
+    assert_int_equal(stop, STEP_MARK);
+    for (unsigned i = 0; i < steps && !atomic_load(&roles->inside); i++)
+        assert_int_equal(stepkill_step(pid), STEP_DONE);
+    return !atomic_load(&roles->inside);
+}
+
+/*
+ * One stands still on its way to the free lock, alive, while this process tries to get
+ * it.  Nobody has died, so the lock goes to one of them, and the other one waits.
+ */
+static bool meet_with_slow_taker(unsigned steps)
+{
+    roles_prepare(NULL);
+    atomic_store(slow_is_ready, 0);
+    pid_t pid = child_start(slow_taker, NULL);
+    bool outside = stop_taker_at(pid, steps);
+    mp__member_watch();
+    int err = mp_lock_acquire(lock, 30);
+
+    assert_true(err == 0 || err == ETIMEDOUT);
+    if (!err)
+        assert_true(step_in(err));
+    stepkill_let_go(pid);
+    if (!err) {
+        assert_true(process_sleeps(pid, ROLES_START_MS));
+        step_out();
+        assert_int_equal(mp_lock_release(lock), 0);
+    }
+    assert_int_equal(child_wait(pid, ROLES_START_MS), 0);
+    assert_int_equal(roles->failed, 0);
+    assert_int_equal(mp_lock_acquire(lock, 2000), 0);
+    assert_int_equal(mp_lock_release(lock), 0);
+    roles_clean();
+    return outside;
+}
+
+static void test_slow_taker_is_not_robbed(void **state)
+{
+    (void)state;
+    unsigned steps = 0;
+
+    slow_is_ready = shared_page(sizeof *slow_is_ready);
+    while (meet_with_slow_taker(steps))
+        steps++;
+    fprintf(stderr, "who is slow is inside after %u steps\n", steps);
+    assert_in_range(steps, 5, 200);
+    shared_page_free((void *)slow_is_ready, sizeof *slow_is_ready);
+}
+
 int main(void)
 {
     static const struct role_object object = {make, discard};
@@ -171,6 +257,7 @@ int main(void)
         TEST(test_acquire_contended),
         TEST(test_release),
         TEST(test_stopped_holder_keeps_lock),
+        TEST(test_slow_taker_is_not_robbed),
     };
 
     return roles_begin(&object) ? TEST_MAIN(step_lock) : SKIPPED;
