@@ -46,9 +46,9 @@ static void set_ticking(bool on)
         sigaction(SIGALRM, &action, NULL);
 }
 
-static void continue_tracee(enum __ptrace_request request, pid_t pid, int signal_number)
+static void continue_tracee(pid_t pid, int signal_number)
 {
-    ptrace(request, pid, NULL, (void *)(long)signal_number);
+    ptrace(PTRACE_CONT, pid, NULL, (void *)(long)signal_number);
 }
 
 /* A trap that the program itself set off, and not the processor's for a step. */
@@ -82,7 +82,8 @@ enum stepkill_stop stepkill_wait(pid_t pid, int timeout_ms)
             return is_mark(pid) ? STEP_MARK : STEP_DONE;
         /* Any other signal is the victim's own business. */
         bool event = status >> 16 != 0 || WSTOPSIG(status) == SIGSTOP;
-        continue_tracee(PTRACE_SINGLESTEP, pid, event ? 0 : WSTOPSIG(status));
+        long signal_number = event ? 0 : WSTOPSIG(status);
+        ptrace(PTRACE_SINGLESTEP, pid, NULL, (void *)signal_number);
     }
 }
 
@@ -137,6 +138,14 @@ void stepkill_kill(pid_t pid)
         continue;
 }
 
+void stepkill_let_go(pid_t pid)
+{
+    if (together)
+        sched_setaffinity(pid, sizeof everywhere, &everywhere);
+    move_apart();
+    ptrace(PTRACE_DETACH, pid, NULL, NULL);
+}
+
 enum stepkill_stop stepkill_step(pid_t pid)
 {
     if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) != 0)
@@ -167,13 +176,13 @@ static bool start_victim(const struct stepkill_case *c, pid_t *pid)
     if (waitpid(*pid, &status, __WALL) != *pid || !WIFSTOPPED(status))
         return false;
     ptrace(PTRACE_SETOPTIONS, *pid, NULL, (void *)PTRACE_O_EXITKILL);
-    continue_tracee(PTRACE_CONT, *pid, 0);
+    continue_tracee(*pid, 0);
     for (;;) {
         if (waitpid(*pid, &status, __WALL) != *pid || !WIFSTOPPED(status))
             return false;
         if (WSTOPSIG(status) == SIGTRAP)
             break;
-        continue_tracee(PTRACE_CONT, *pid, WSTOPSIG(status));
+        continue_tracee(*pid, WSTOPSIG(status));
     }
     if (c->paused)
         c->paused(c->arg, *pid);

@@ -81,6 +81,9 @@ bool stepkill_seize(pid_t pid);
 /* Kill a tracee and let its parent have it. */
 void stepkill_kill(pid_t pid);
 
+/* Trace it no longer: it goes on where it stands. */
+void stepkill_let_go(pid_t pid);
+
 /* Let a stopped tracee execute one instruction. */
 enum stepkill_stop stepkill_step(pid_t pid);
 

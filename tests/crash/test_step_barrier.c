@@ -10,17 +10,14 @@
 #include "support/test.h"
 
 #include <sched.h>
-#include <stdatomic.h>
 #include <sys/ptrace.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <mp/mp.h>
 
+#include "roles.h"
 #include "shm/member.h"
-#include "stepkill.h"
 
-#define CHECK_MS   2000
 #define OTHERS_MAX 6
 
 /* What a wait returned, and GOT; 0 before that. */
@@ -36,7 +33,6 @@ struct ledger {
     _Atomic int actions;                      /* of act, that came to their end */
     _Atomic int action_begun, action_may_end; /* of act_until_told */
     _Atomic int slow_ready, slow_may_begin;
-    _Atomic int seen_met, seen_canceled; /* by any point so far */
 };
 
 struct barrier_case {
@@ -44,8 +40,6 @@ struct barrier_case {
     unsigned before; /* who sleep at the barrier when the victim begins */
     mp_action_fn *action;
     int timeout_ms;     /* the victim's */
-    bool first;         /* the victim is no member of the family before it begins */
-    bool bury;          /* its parent tells libmp of the death, before it reaps */
     bool broken_before; /* when the victim begins */
     bool mends;         /* the victim's call is a reset */
     int expected;       /* what the others get if the victim gets through */
@@ -91,7 +85,7 @@ static int other_body(void *arg)
 static unsigned start_other(void)
 {
     unsigned number = ledger->others++;
-    ledger->pids[number] = child_start(other_body, (void *)(uintptr_t)number);
+    ledger->pids[number] = start_helper(other_body, (void *)(uintptr_t)number);
     return number;
 }
 
@@ -100,14 +94,11 @@ static bool have_arrived(void *arg)
     return mp_barrier_n_waiting(barrier) == *(unsigned *)arg;
 }
 
-static void prepare(void *arg)
+static void make(void *how)
 {
-    const struct barrier_case *c = arg;
-    int met = ledger->seen_met, canceled = ledger->seen_canceled;
+    const struct barrier_case *c = how;
 
     memset(ledger, 0, sizeof *ledger);
-    ledger->seen_met = met;
-    ledger->seen_canceled = canceled;
     if (mp_barrier_new(&barrier, c->parties, MP_BARRIER_OPTIONS(.action = c->action)) !=
         0)
         abort();
@@ -115,29 +106,21 @@ static void prepare(void *arg)
         mp_barrier_abort(barrier);
 }
 
-/* Those who are there before do not see the victim join. */
-static void paused(void *arg, pid_t pid)
+static void discard(void)
 {
-    const struct barrier_case *c = arg;
-    unsigned before = c->before;
-
-    (void)pid;
-    for (unsigned i = 0; i < before; i++)
-        if (!process_sleeps(ledger->pids[start_other()], 20000))
-            abort();
-    if (!c->broken_before && !eventually(have_arrived, &before, 20000))
-        abort();
+    mp_barrier_free(barrier);
 }
 
-static void clean(void *arg)
+static void let_some_come(void *how)
 {
-    (void)arg;
-    for (unsigned i = 0; i < ledger->others; i++) {
-        kill(ledger->pids[i], SIGKILL);
-        waitpid(ledger->pids[i], NULL, 0);
-    }
-    mp__member_watch();
-    mp_barrier_free(barrier);
+    const struct barrier_case *c = how;
+    unsigned before = c->before;
+
+    for (unsigned i = 0; i < before; i++)
+        if (!process_sleeps(ledger->pids[start_other()], ROLES_START_MS))
+            abort();
+    if (!eventually(have_arrived, &before, ROLES_START_MS))
+        abort();
 }
 
 static bool has_returned(void *arg)
@@ -150,7 +133,7 @@ static void let_another_come(void *arg)
 {
     (void)arg;
     unsigned number = start_other();
-    if (!eventually(has_returned, &number, 20000))
+    if (!eventually(has_returned, &number, ROLES_START_MS))
         abort();
 }
 
@@ -158,15 +141,6 @@ static void let_action_end(void *arg)
 {
     (void)arg;
     atomic_store(&ledger->action_may_end, 1);
-}
-
-static void died(void *arg, pid_t pid)
-{
-    const struct barrier_case *c = arg;
-    uint64_t member = mp__member_of_pid(pid);
-
-    if (c->bury && member)
-        mp__member_bury(member);
 }
 
 /* --- what must be true afterwards ------------------------------------------------- */
@@ -185,7 +159,7 @@ static int what_others_got(void)
 
     for (unsigned i = 0; i < ledger->others; i++) {
         while (!atomic_load(&ledger->got[i]))
-            sched_yield();
+            pause_shortly();
         int got = GOT + meaning(ledger->got[i] - GOT);
         unsigned place = 1u << ledger->index[i];
         if ((agreed && got != agreed) || (got == GOT && indexes & place))
@@ -208,10 +182,10 @@ static int meet(unsigned parties)
     pid_t pids[8];
 
     for (unsigned i = 1; i < parties; i++)
-        pids[i] = child_start(meet_body, NULL);
+        pids[i] = start_helper(meet_body, NULL);
     int err = meet_body(NULL);
     for (unsigned i = 1; i < parties; i++)
-        if (child_wait(pids[i], 1000) != err)
+        if (wait_helper(pids[i], 1000) != err)
             return -1;
     return err;
 }
@@ -229,14 +203,11 @@ static bool works_after_reset(const struct barrier_case *c)
     return true;
 }
 
-static bool is_plausible(const struct barrier_case *c, int got)
+static bool is_likely(const struct barrier_case *c, int got)
 {
     bool met = got == GOT;
 
-    if (met)
-        ledger->seen_met = 1;
-    else
-        ledger->seen_canceled = 1;
+    note_effect(met);
     if (ledger->victim_got && got != GOT + c->expected)
         return false;
     /* Nobody leaves before the action, which is run once. */
@@ -245,9 +216,9 @@ static bool is_plausible(const struct barrier_case *c, int got)
     return mp_barrier_broken(barrier) == (!met && !c->mends);
 }
 
-static int check(void *arg)
+static bool check(void *how)
 {
-    const struct barrier_case *c = arg;
+    const struct barrier_case *c = how;
     unsigned waiting = mp_barrier_n_waiting(barrier), started = ledger->others;
 
     /* They wait for more: then more come. */
@@ -255,70 +226,38 @@ static int check(void *arg)
         start_other();
     int got = what_others_got();
     while (ledger->others > started)
-        child_wait(ledger->pids[--ledger->others], 1000);
+        wait_helper(ledger->pids[--ledger->others], 1000);
     if (got != GOT && got != GOT + ECANCELED)
-        return STEPKILL_WRONG;
-    return is_plausible(c, got) && works_after_reset(c) ? STEPKILL_RIGHT
-                                                        : STEPKILL_WRONG;
+        return false;
+    return is_likely(c, got) && works_after_reset(c);
 }
 
 /* --- the victims ------------------------------------------------------------------ */
 
-static void begin(const struct barrier_case *c)
+/* What it gets is for the checks to judge. */
+static bool wait_for_others(void *how)
 {
-    if (!c->first && mp__join() != 0)
-        abort();
-    stepkill_begin();
-}
+    const struct barrier_case *c = how;
 
-static void wait_victim(void *arg)
-{
-    const struct barrier_case *c = arg;
-
-    begin(c);
     int err = mp_barrier_wait(barrier, c->timeout_ms, NULL);
     atomic_store(&ledger->victim_got, GOT + err);
-    stepkill_end();
+    return true;
 }
 
-static void reset_victim(void *arg)
+static bool reset(void *how)
 {
-    begin(arg);
+    (void)how;
     mp_barrier_reset(barrier);
     atomic_store(&ledger->victim_got, GOT);
-    stepkill_end();
+    return true;
 }
 
-static void abort_victim(void *arg)
+static bool break_it(void *how)
 {
-    begin(arg);
+    (void)how;
     mp_barrier_abort(barrier);
     atomic_store(&ledger->victim_got, GOT);
-    stepkill_end();
-}
-
-static void expect_no_failure(struct stepkill_case c, struct barrier_case how,
-                              unsigned limit)
-{
-    ledger->seen_met = ledger->seen_canceled = 0;
-    c.arg = &how;
-    c.prepare = c.prepare ? c.prepare : prepare;
-    c.victim = c.victim ? c.victim : wait_victim;
-    c.paused = c.paused ? c.paused : paused;
-    c.died = died;
-    c.check = c.check ? c.check : check;
-    c.clean = clean;
-    c.check_ms = CHECK_MS;
-    c.limit = stepkill_limit(limit);
-    struct stepkill_counts counts = stepkill_run(&c);
-    assert_true(counts.points > 3);
-    assert_int_equal(counts.stuck, 0);
-    assert_int_equal(counts.wrong, 0);
-}
-
-static void expect_both_ends(void)
-{
-    assert_true(ledger->seen_met && ledger->seen_canceled);
+    return true;
 }
 
 /* --- wait ------------------------------------------------------------------------- */
@@ -326,64 +265,85 @@ static void expect_both_ends(void)
 static void test_last(void **state)
 {
     (void)state;
-    struct barrier_case how = {
-        .parties = 3, .before = 2, .timeout_ms = MP_FOREVER, .bury = true};
+    struct barrier_case how = {.parties = 3, .before = 2, .timeout_ms = MP_FOREVER};
+    struct role_case c = {.name = "the last",
+                          .how = &how,
+                          .paused = let_some_come,
+                          .operate = wait_for_others,
+                          .check = check,
+                          .limit = 40,
+                          .both_ends = true};
 
-    expect_no_failure((struct stepkill_case){.name = "the last"}, how, 40);
-    expect_both_ends();
-    how.bury = false;
-    expect_no_failure((struct stepkill_case){.name = "the last, not buried"}, how, 12);
-    how.first = true;
-    expect_no_failure((struct stepkill_case){.name = "join, and be the last"}, how, 10);
+    expect_no_failure(&c, BURIED);
+    c.limit = 12;
+    c.both_ends = false;
+    expect_no_failure(&c, NOT_BURIED);
+    c.name = "join, and be the last";
+    c.newcomer = true;
+    c.limit = 10;
+    expect_no_failure(&c, NOT_BURIED);
 }
 
 static void test_last_acts(void **state)
 {
     (void)state;
-    struct barrier_case how = {.parties = 3,
-                               .before = 2,
-                               .timeout_ms = MP_FOREVER,
-                               .bury = true,
-                               .action = act};
+    struct barrier_case how = {
+        .parties = 3, .before = 2, .timeout_ms = MP_FOREVER, .action = act};
+    struct role_case c = {.name = "the last acts",
+                          .how = &how,
+                          .paused = let_some_come,
+                          .operate = wait_for_others,
+                          .check = check,
+                          .limit = 35,
+                          .both_ends = true};
 
-    expect_no_failure((struct stepkill_case){.name = "the last acts"}, how, 35);
-    expect_both_ends();
-    how.bury = false;
+    expect_no_failure(&c, BURIED);
     how.action = act_and_fail;
     how.expected = ECANCELED;
-    expect_no_failure((struct stepkill_case){.name = "the last acts and fails"}, how,
-                      12);
+    c.name = "the last acts and fails";
+    c.limit = 12;
+    c.both_ends = false;
+    expect_no_failure(&c, NOT_BURIED);
 }
 
 /* It sleeps until another one comes, and is woken. */
 static void test_waiter(void **state)
 {
     (void)state;
-    struct barrier_case how = {
-        .parties = 3, .before = 1, .timeout_ms = MP_FOREVER, .bury = true};
-    struct stepkill_case c = {.name = "a waiter", .unblock = let_another_come};
+    struct barrier_case how = {.parties = 3, .before = 1, .timeout_ms = MP_FOREVER};
+    struct role_case c = {.name = "a waiter",
+                          .how = &how,
+                          .paused = let_some_come,
+                          .operate = wait_for_others,
+                          .unblock = let_another_come,
+                          .check = check,
+                          .limit = 40,
+                          .both_ends = true};
 
-    expect_no_failure(c, how, 40);
-    expect_both_ends();
-    how.bury = false;
-    c.name = "a waiter, not buried";
-    expect_no_failure(c, how, 12);
+    expect_no_failure(&c, BURIED);
+    c.limit = 12;
+    c.both_ends = false;
+    expect_no_failure(&c, NOT_BURIED);
 }
 
 static void test_waiter_is_not_in_time(void **state)
 {
     (void)state;
-    struct barrier_case how = {.parties = 3,
-                               .before = 1,
-                               .timeout_ms = 80,
-                               .bury = true,
-                               .expected = ECANCELED};
+    struct barrier_case how = {
+        .parties = 3, .before = 1, .timeout_ms = 80, .expected = ECANCELED};
+    struct role_case c = {.name = "a waiter, not in time",
+                          .how = &how,
+                          .paused = let_some_come,
+                          .operate = wait_for_others,
+                          .check = check,
+                          .limit = 15};
 
-    expect_no_failure((struct stepkill_case){.name = "a waiter, not in time"}, how, 15);
+    expect_no_failure(&c, BURIED);
     how.timeout_ms = MP_NOWAIT;
-    how.bury = false;
-    expect_no_failure((struct stepkill_case){.name = "a waiter without time"}, how, 12);
-    expect_both_ends();
+    c.name = "a waiter without time";
+    c.limit = 12;
+    c.both_ends = true;
+    expect_no_failure(&c, NOT_BURIED);
 }
 
 /*
@@ -396,149 +356,140 @@ static bool is_acting(void *arg)
     return ledger->action_begun;
 }
 
-static void let_two_meet(void *arg, pid_t victim)
+static void let_two_meet(void *how)
 {
-    (void)arg;
-    (void)victim;
+    (void)how;
     start_other();
     start_other();
-    if (!eventually(is_acting, NULL, 20000))
+    if (!eventually(is_acting, NULL, ROLES_START_MS))
         abort();
 }
 
-static int check_the_two(void *arg)
+static bool check_the_two(void *how)
 {
-    const struct barrier_case *c = arg;
-
-    let_action_end(NULL);
-    return what_others_got() == GOT && works_after_reset(c) ? STEPKILL_RIGHT
-                                                            : STEPKILL_WRONG;
+    let_action_end(how);
+    return what_others_got() == GOT && works_after_reset(how);
 }
 
 static void test_one_too_many(void **state)
 {
     (void)state;
     struct barrier_case how = {
-        .parties = 2, .timeout_ms = 120, .bury = true, .action = act_until_told};
-    struct stepkill_case c = {.name = "one too many",
-                              .paused = let_two_meet,
-                              .unblock = let_action_end,
-                              .check = check_the_two};
+        .parties = 2, .timeout_ms = 120, .action = act_until_told};
+    struct role_case c = {.name = "one too many",
+                          .how = &how,
+                          .paused = let_two_meet,
+                          .operate = wait_for_others,
+                          .unblock = let_action_end,
+                          .check = check_the_two,
+                          .limit = 15};
 
-    expect_no_failure(c, how, 15);
-    how.bury = false;
+    expect_no_failure(&c, BURIED);
     how.timeout_ms = MP_NOWAIT;
     c.name = "one too many, without time";
-    expect_no_failure(c, how, 12);
+    c.limit = 12;
+    expect_no_failure(&c, NOT_BURIED);
 }
 
 /* --- who finds the dead ----------------------------------------------------------- */
 
-static void leave_a_dead_one(void *arg)
+static void leave_a_dead_one(void *how)
 {
+    (void)how;
     unsigned one = 1;
 
-    prepare(arg);
     pid_t pid = ledger->pids[start_other()];
-    if (!eventually(have_arrived, &one, 20000))
+    if (!eventually(have_arrived, &one, ROLES_START_MS))
         abort();
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
+    end_helper(pid);
     ledger->others = 0;
 }
 
-static void nothing_else(void *arg, pid_t victim)
-{
-    (void)arg;
-    (void)victim;
-}
-
 /* Whoever comes now finds it as well. */
-static int check_who_comes(void *arg)
+static bool check_who_comes(void *how)
 {
-    const struct barrier_case *c = arg;
-
     if (ledger->victim_got && ledger->victim_got != GOT + ECANCELED)
-        return STEPKILL_WRONG;
+        return false;
     if (mp_barrier_n_waiting(barrier) != 0 || meet_body(NULL) != ECANCELED)
-        return STEPKILL_WRONG;
-    return works_after_reset(c) ? STEPKILL_RIGHT : STEPKILL_WRONG;
+        return false;
+    return works_after_reset(how);
 }
 
 static void test_who_finds_the_dead(void **state)
 {
     (void)state;
-    struct barrier_case how = {.parties = 2, .timeout_ms = MP_FOREVER, .bury = true};
-    struct stepkill_case c = {.name = "the last finds a dead one",
-                              .prepare = leave_a_dead_one,
-                              .paused = nothing_else,
-                              .check = check_who_comes};
+    struct barrier_case how = {.parties = 2, .timeout_ms = MP_FOREVER};
+    struct role_case c = {.name = "the last finds a dead one",
+                          .how = &how,
+                          .prepare = leave_a_dead_one,
+                          .operate = wait_for_others,
+                          .check = check_who_comes,
+                          .limit = 12};
 
-    expect_no_failure(c, how, 12);
+    expect_no_failure(&c, BURIED);
     how.parties = 3;
-    how.bury = false;
     c.name = "a waiter finds a dead one";
-    expect_no_failure(c, how, 12);
+    expect_no_failure(&c, NOT_BURIED);
 }
 
 /* --- reset and abort -------------------------------------------------------------- */
+
+static void expect_no_failure_by_anyone(struct role_case c, const char *by_stranger)
+{
+    c.paused = let_some_come;
+    c.check = check;
+    c.limit = 25;
+    c.both_ends = true;
+    expect_no_failure(&c, BURIED);
+    c.name = by_stranger;
+    c.newcomer = true;
+    c.limit = 12;
+    expect_no_failure(&c, NOT_BURIED);
+}
 
 static void test_reset(void **state)
 {
     (void)state;
     struct barrier_case how = {
-        .parties = 3, .before = 2, .bury = true, .mends = true, .expected = ECANCELED};
-    struct stepkill_case c = {.name = "reset", .victim = reset_victim};
+        .parties = 3, .before = 2, .mends = true, .expected = ECANCELED};
+    struct role_case c = {.name = "reset", .how = &how, .operate = reset};
 
-    expect_no_failure(c, how, 25);
-    expect_both_ends();
-    how.bury = false;
-    how.first = true;
-    c.name = "reset by a stranger";
-    expect_no_failure(c, how, 12);
-    expect_both_ends();
-}
-
-/* Broken or mended: nobody is in it, and the check's own reset repeats it. */
-static int check_nobody(void *arg)
-{
-    const struct barrier_case *c = arg;
-
-    if (mp_barrier_n_waiting(barrier) != 0 ||
-        (ledger->victim_got && mp_barrier_broken(barrier)))
-        return STEPKILL_WRONG;
-    if (mp_barrier_broken(barrier) && meet(c->parties) != ECANCELED)
-        return STEPKILL_WRONG;
-    return works_after_reset(c) ? STEPKILL_RIGHT : STEPKILL_WRONG;
-}
-
-static void test_reset_of_broken(void **state)
-{
-    (void)state;
-    struct barrier_case how = {
-        .parties = 3, .bury = true, .broken_before = true, .mends = true};
-    struct stepkill_case c = {.name = "reset, it was broken",
-                              .victim = reset_victim,
-                              .paused = nothing_else,
-                              .check = check_nobody};
-
-    expect_no_failure(c, how, 12);
+    expect_no_failure_by_anyone(c, "reset by a stranger");
 }
 
 static void test_abort(void **state)
 {
     (void)state;
-    struct barrier_case how = {
-        .parties = 3, .before = 2, .bury = true, .expected = ECANCELED};
-    struct stepkill_case c = {.name = "abort", .victim = abort_victim};
+    struct barrier_case how = {.parties = 3, .before = 2, .expected = ECANCELED};
+    struct role_case c = {.name = "abort", .how = &how, .operate = break_it};
 
-    expect_no_failure(c, how, 25);
-    expect_both_ends();
-    how.bury = false;
-    how.first = true;
-    c.name = "abort by a stranger";
-    expect_no_failure(c, how, 12);
-    expect_both_ends();
+    expect_no_failure_by_anyone(c, "abort by a stranger");
+}
+
+/* Broken or mended: nobody is in it, and the check's own reset repeats it. */
+static bool check_nobody(void *how)
+{
+    const struct barrier_case *c = how;
+
+    if (mp_barrier_n_waiting(barrier) != 0 ||
+        (ledger->victim_got && mp_barrier_broken(barrier)))
+        return false;
+    if (mp_barrier_broken(barrier) && meet(c->parties) != ECANCELED)
+        return false;
+    return works_after_reset(c);
+}
+
+static void test_reset_of_broken(void **state)
+{
+    (void)state;
+    struct barrier_case how = {.parties = 3, .broken_before = true, .mends = true};
+    struct role_case c = {.name = "reset, it was broken",
+                          .how = &how,
+                          .operate = reset,
+                          .check = check_nobody,
+                          .limit = 12};
+
+    expect_no_failure(&c, BURIED);
 }
 
 /* --- who stands still, and comes too late ----------------------------------------- */
@@ -576,7 +527,7 @@ static bool stop_slow_at(pid_t pid, unsigned steps)
 {
     enum stepkill_stop stop;
 
-    if (!eventually(slow_is_ready, NULL, 20000) || !stepkill_seize(pid))
+    if (!eventually(slow_is_ready, NULL, ROLES_START_MS) || !stepkill_seize(pid))
         return false;
     atomic_store(&ledger->slow_may_begin, 1);
     do
@@ -600,27 +551,29 @@ static bool meet_with_slow(unsigned steps)
     struct barrier_case how = {.parties = 2};
     unsigned one = 1;
 
-    prepare(&how);
+    roles_prepare(&how);
     pid_t pid = child_start(slow_body, NULL);
     assert_true(stop_slow_at(pid, steps));
     bool arrived = mp_barrier_n_waiting(barrier) == 1;
     unsigned first = start_other();
     if (!arrived) {
         unsigned second = start_other();
-        assert_true(eventually(has_returned, &second, 20000));
+        assert_true(eventually(has_returned, &second, ROLES_START_MS));
     }
-    assert_true(eventually(has_returned, &first, 20000));
+    assert_true(eventually(has_returned, &first, ROLES_START_MS));
     start_other();
-    assert_true(eventually(have_arrived, &one, 20000));
+    assert_true(eventually(have_arrived, &one, ROLES_START_MS));
     if (arrived)
         start_other();
     ptrace(PTRACE_DETACH, pid, NULL, NULL);
 
-    bool met = eventually(slow_has_returned, NULL, 20000) && ledger->victim_got == GOT;
+    bool met = eventually(slow_has_returned, NULL, ROLES_START_MS) &&
+               ledger->victim_got == GOT;
     for (unsigned i = 0; i < ledger->others; i++)
-        met = eventually(has_returned, &i, 20000) && ledger->got[i] == GOT && met;
+        met = eventually(has_returned, &i, ROLES_START_MS) && ledger->got[i] == GOT &&
+              met;
     stepkill_kill(pid);
-    clean(NULL);
+    roles_clean();
     if (!met)
         fail_msg("stopped after %u steps: not all have met", steps);
     return arrived;
@@ -640,6 +593,7 @@ static void test_who_is_slow(void **state)
 
 int main(void)
 {
+    static const struct role_object object = {make, discard};
     static const struct CMUnitTest step_barrier[] = {
         TEST(test_last),         TEST(test_last_acts),
         TEST(test_waiter),       TEST(test_waiter_is_not_in_time),
@@ -648,8 +602,6 @@ int main(void)
         TEST(test_abort),        TEST(test_who_is_slow),
     };
 
-    if (!stepkill_allowed())
-        return SKIPPED;
     ledger = shared_page(sizeof *ledger);
-    return TEST_MAIN(step_barrier);
+    return roles_begin(&object) ? TEST_MAIN(step_barrier) : SKIPPED;
 }

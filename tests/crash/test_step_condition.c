@@ -12,38 +12,29 @@
 #include "support/test.h"
 
 #include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <mp/mp.h>
 
+#include "roles.h"
 #include "shm/member.h"
-#include "stepkill.h"
 
-#define CHECK_MS 2000
-#define HELPERS  3
-#define CROWD    27 /* as many as a condition has room for at first */
+#define HELPERS 3
+#define CROWD   27 /* as many as a condition has room for at first */
 
 enum outcome { NOT_YET, NOTIFIED, TIMED_OUT, TOLD, FAILED };
 
 /* Outside libmp, so that a bug in it cannot hide here. */
 struct ledger {
-    pid_t helpers[HELPERS], first, director, crowd, fresh, victim_pid;
+    pid_t helpers[HELPERS], first;
     _Atomic int outcomes[HELPERS]; /* of their waits */
     _Atomic int first_outcome, crowd_outcomes;
     _Atomic int victim;    /* its outcome, once it is through */
     _Atomic int waiting;   /* of the helpers */
     _Atomic int may_enter; /* the helpers may begin to wait */
     _Atomic int directed;  /* the director is through */
-    _Atomic int told;      /* EOWNERDEAD returned by anything */
-    _Atomic int inside;    /* processes that believe they hold the lock */
-    _Atomic int failed;
 };
 
 struct scene {
-    bool bury;      /* the victim's parent tells libmp of its death before it reaps */
     bool over_lock; /* the condition is over an mp_lock */
     int depth;      /* how often the victim holds the lock */
     int timeout_ms; /* of the victim's wait */
@@ -61,41 +52,26 @@ static struct ledger *ledger;
 static mp_condition *changed;
 static mp_lock *lock;
 
-static void pause_shortly(void)
-{
-    usleep(50);
-}
-
 static void take(void)
 {
-    int err = mp_condition_acquire(changed, MP_FOREVER);
-
-    if (err == EOWNERDEAD)
-        atomic_fetch_add(&ledger->told, 1);
-    else if (err)
-        ledger->failed = 1;
-    if (atomic_fetch_add(&ledger->inside, 1) != 0)
-        ledger->failed = 2;
+    if (!step_in(mp_condition_acquire(changed, MP_FOREVER)))
+        note_failure();
 }
 
 static void let_go(void)
 {
-    atomic_fetch_sub(&ledger->inside, 1);
+    step_out();
     if (mp_condition_release(changed) != 0)
-        ledger->failed = 3;
+        note_failure();
 }
 
 /* With the lock held, as long as it takes. */
 static enum outcome wait_notified(int timeout_ms)
 {
-    atomic_fetch_sub(&ledger->inside, 1);
+    step_out();
     int err = mp_condition_wait(changed, timeout_ms);
-    if (atomic_fetch_add(&ledger->inside, 1) != 0)
-        ledger->failed = 4;
-    if (err == EOWNERDEAD)
-        atomic_fetch_add(&ledger->told, 1);
-    if (err && err != ETIMEDOUT && err != EOWNERDEAD)
-        ledger->failed = 5;
+    if (!step_in(err == ETIMEDOUT ? 0 : err))
+        note_failure();
     return !err ? NOTIFIED : err == ETIMEDOUT ? TIMED_OUT : TOLD;
 }
 
@@ -134,9 +110,9 @@ static void *crowd_member(void *arg)
     ledger->waiting++;
     int err = mp_condition_wait(changed, MP_FOREVER);
     if (err == EOWNERDEAD)
-        ledger->told++;
+        roles->told++;
     else if (err)
-        ledger->failed = 6;
+        note_failure();
     ledger->crowd_outcomes++;
     mp_condition_release(changed);
     return arg;
@@ -184,7 +160,7 @@ static void notify(size_t count)
 {
     take();
     if (mp_condition_notify(changed, count) != 0)
-        ledger->failed = 7;
+        note_failure();
     let_go();
 }
 
@@ -193,7 +169,7 @@ static void notify_first(void)
 {
     take();
     if (mp_condition_notify(changed, 1) != 0)
-        ledger->failed = 7;
+        note_failure();
     kill(ledger->first, SIGKILL);
     while (process_state(ledger->first) != 'Z')
         pause_shortly();
@@ -202,11 +178,11 @@ static void notify_first(void)
 
 static void await_sleep(void)
 {
-    char state = process_state(ledger->victim_pid);
+    char state = process_state(roles->victim);
 
     while (state && state != 'S' && state != 'Z') {
         pause_shortly();
-        state = process_state(ledger->victim_pid);
+        state = process_state(roles->victim);
     }
 }
 
@@ -237,9 +213,9 @@ static int director_body(void *arg)
 
 /* --- before and after a victim ---------------------------------------------------- */
 
-static void prepare(void *arg)
+static void make(void *how)
 {
-    const struct scene *scene = arg;
+    const struct scene *scene = how;
 
     memset(ledger, 0, sizeof *ledger);
     if (mp_lock_new(&lock, NULL) != 0)
@@ -247,60 +223,40 @@ static void prepare(void *arg)
     mp_lock *over = scene->over_lock ? lock : NULL;
     if (mp_condition_new(&changed, MP_CONDITION_OPTIONS(.lock = over)) != 0)
         abort();
+}
+
+static void discard(void)
+{
+    mp_condition_free(changed);
+    mp_lock_free(lock);
+}
+
+static void start_others(void *how)
+{
+    const struct scene *scene = how;
+
     if (scene->inherited) {
-        ledger->first = child_start(first_body, NULL);
+        ledger->first = start_helper(first_body, NULL);
         await_waiting(1);
         kill(ledger->first, SIGSTOP);
     }
     if (scene->crowd) {
-        ledger->crowd = child_start(crowd_body, NULL);
+        start_helper(crowd_body, NULL);
         await_waiting(CROWD);
     }
     for (int i = 0; i < scene->helpers; i++)
-        ledger->helpers[i] = child_start(helper_body, &ledger->outcomes[i]);
+        ledger->helpers[i] = start_helper(helper_body, &ledger->outcomes[i]);
 }
 
-static void start_director(void *arg, pid_t victim)
+static void start_director(void *how)
 {
-    ledger->victim_pid = victim;
-    ledger->director = child_start(director_body, arg);
+    start_helper(director_body, how);
 }
 
 /* The director will move it, if it has got a processor. */
-static void nothing(void *arg)
+static void nothing(void *how)
 {
-    (void)arg;
-}
-
-static void died(void *arg, pid_t pid)
-{
-    const struct scene *scene = arg;
-    uint64_t member = mp__member_of_pid(pid);
-
-    if (scene->bury && member)
-        mp__member_bury(member);
-}
-
-static void end_process(pid_t pid)
-{
-    if (!pid)
-        return;
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
-}
-
-static void clean(void *arg)
-{
-    (void)arg;
-    for (int i = 0; i < HELPERS; i++)
-        end_process(ledger->helpers[i]);
-    end_process(ledger->first);
-    end_process(ledger->director);
-    end_process(ledger->crowd);
-    end_process(ledger->fresh);
-    mp__member_watch();
-    mp_condition_free(changed);
-    mp_lock_free(lock);
+    (void)how;
 }
 
 static int count_helpers(enum outcome outcome)
@@ -318,7 +274,7 @@ static int fresh_body(void *arg)
     take();
     ledger->waiting++;
     if (wait_notified(MP_FOREVER) != NOTIFIED)
-        ledger->failed = 8;
+        note_failure();
     let_go();
     return 0;
 }
@@ -332,90 +288,80 @@ static bool goes_on(const struct scene *scene)
     if (scene->crowd)
         await(&ledger->crowd_outcomes, CROWD);
     int waiting = ledger->waiting;
-    ledger->fresh = child_start(fresh_body, NULL);
+    pid_t fresh = start_helper(fresh_body, NULL);
     await_waiting(waiting + 1);
     notify(1);
-    if (child_wait(ledger->fresh, CHECK_MS) != 0)
-        return false;
-    ledger->fresh = 0;
-    return !ledger->failed && ledger->told <= 1;
+    return wait_helper(fresh, ROLES_CHECK_MS) == 0 && roles->told <= 1;
 }
 
 /* --- wait ------------------------------------------------------------------------- */
 
-static void wait_victim(void *arg)
+static bool acquire_as_deep(void *how)
 {
-    const struct scene *scene = arg;
+    const struct scene *scene = how;
+    bool right = true;
 
     for (int i = 0; i < scene->depth; i++)
-        if (mp_condition_acquire(changed, MP_FOREVER) != 0)
-            ledger->failed = 9;
-    stepkill_begin();
+        right = mp_condition_acquire(changed, MP_FOREVER) == 0 && right;
+    return right;
+}
+
+static bool wait_once(void *how)
+{
+    const struct scene *scene = how;
+
     int err = mp_condition_wait(changed, scene->timeout_ms);
     ledger->victim = !err ? NOTIFIED : err == ETIMEDOUT ? TIMED_OUT : FAILED;
-    stepkill_end();
+    return ledger->victim != FAILED;
 }
 
 /*
  * What was given and did not reach the victim must reach the helper by itself, or the
  * death of the lock's holder was told.  What reached the victim must not.
  */
-static int check_wait(void *arg)
+static bool check_wait(void *how)
 {
-    const struct scene *scene = arg;
+    const struct scene *scene = how;
     int victim = atomic_load(&ledger->victim);
     int left = scene->given - (victim == NOTIFIED);
 
     await(&ledger->directed, 1);
     wake_helpers(scene);
-    while (left > 0 && !count_helpers(NOTIFIED) && !ledger->told)
+    while (left > 0 && !count_helpers(NOTIFIED) && !roles->told)
         pause_shortly();
     if (victim == FAILED || (left <= 0 && count_helpers(NOTIFIED) > 0))
-        return STEPKILL_WRONG;
+        return false;
     /* It died with the lock: who still waits is told, without anybody's help. */
     if (victim != NOT_YET && !count_helpers(NOTIFIED) && scene->helpers > 0)
-        await(&ledger->told, 1);
+        await(&roles->told, 1);
     take();
     bool twice = left <= 0 && count_helpers(NOTIFIED) > 0;
-    bool untold = victim != NOT_YET && !ledger->told;
+    bool untold = victim != NOT_YET && !roles->told;
     let_go();
-    return !twice && !untold && goes_on(scene) ? STEPKILL_RIGHT : STEPKILL_WRONG;
+    return !twice && !untold && goes_on(scene);
 }
 
-/* With the victim buried by its parent, and by whoever notices. */
-static void expect_no_failure(struct stepkill_case *c)
+/* Of fewer points where the death is to be noticed, which takes a while. */
+static void expect_no_failure_in_scene(struct role_case c)
 {
-    struct scene *scene = c->arg;
-
     leak_ignore_arena();
-    c->prepare = c->prepare ? c->prepare : prepare;
-    c->died = died;
-    c->clean = clean;
-    c->check_ms = CHECK_MS;
-    unsigned limit = c->limit;
-    for (int bury = 1; bury >= 0; bury--) {
-        scene->bury = bury;
-        /* To notice a death by oneself takes a while. */
-        c->limit = bury ? limit : (limit + 3) / 4;
-        struct stepkill_counts counts = stepkill_run(c);
-        assert_true(counts.points > 3);
-        assert_int_equal(counts.stuck, 0);
-        assert_int_equal(counts.wrong, 0);
-    }
-    c->limit = limit;
+    expect_no_failure(&c, BURIED);
+    c.limit = (c.limit + 3) / 4;
+    expect_no_failure(&c, NOT_BURIED);
 }
 
 static void expect_no_failure_of_wait(const char *name, struct scene *scene,
                                       unsigned limit)
 {
-    struct stepkill_case c = {.name = name,
-                              .arg = scene,
-                              .victim = wait_victim,
-                              .paused = start_director,
-                              .unblock = nothing,
-                              .check = check_wait,
-                              .limit = stepkill_limit(limit)};
-    expect_no_failure(&c);
+    expect_no_failure_in_scene((struct role_case){.name = name,
+                                                  .how = scene,
+                                                  .prepare = start_others,
+                                                  .before = acquire_as_deep,
+                                                  .paused = start_director,
+                                                  .operate = wait_once,
+                                                  .unblock = nothing,
+                                                  .check = check_wait,
+                                                  .limit = limit});
 }
 
 static void test_wait_that_times_out(void **state)
@@ -478,82 +424,77 @@ static void test_wait_among_many(void **state)
 
 /* --- notify ----------------------------------------------------------------------- */
 
-static void notify_victim(void *arg)
+static bool notify_some(void *how)
 {
-    const struct scene *scene = arg;
+    const struct scene *scene = how;
 
-    if (mp_condition_acquire(changed, MP_FOREVER) != 0)
-        ledger->failed = 10;
-    stepkill_begin();
-    if (mp_condition_notify(changed, (size_t)scene->count) != 0)
-        ledger->failed = 11;
-    if (scene->releases && mp_condition_release(changed) != 0)
-        ledger->failed = 12;
+    bool right = mp_condition_notify(changed, (size_t)scene->count) == 0;
+    if (scene->releases)
+        right = mp_condition_release(changed) == 0 && right;
     ledger->victim = NOTIFIED;
-    stepkill_end();
+    return right;
 }
 
-static void prepare_waiters(void *arg)
+static void let_them_wait(void *how)
 {
-    const struct scene *scene = arg;
+    const struct scene *scene = how;
 
-    prepare(arg);
+    start_others(how);
     ledger->may_enter = 1;
     await_waiting(scene->helpers + scene->inherited);
 }
 
-static void stop_waiters(void *arg, pid_t victim)
+static void stop_waiters(void *how)
 {
-    (void)victim;
-    stop_helpers(arg);
+    stop_helpers(how);
 }
 
 /*
  * The victim dies with the lock held.  If all others wait, one of them is told so and
  * returns; and all return that the victim has notified, and no more.
  */
-static int check_notify(void *arg)
+static bool check_notify(void *how)
 {
-    const struct scene *scene = arg;
+    const struct scene *scene = how;
     int least = ledger->victim == NOTIFIED ? scene->count : 0;
 
-    await(&ledger->told, 1);
+    await(&roles->told, 1);
     while (count_helpers(NOTIFIED) + count_helpers(TOLD) < least)
         pause_shortly();
     take();
     bool too_many = count_helpers(NOTIFIED) > scene->count;
     let_go();
-    return !too_many && goes_on(scene) ? STEPKILL_RIGHT : STEPKILL_WRONG;
+    return !too_many && goes_on(scene);
 }
 
 /*
  * The victim lets go of the lock: from then on nobody is told, and all that were
  * notified return, although it may have died before it woke them.
  */
-static int check_notify_and_release(void *arg)
+static bool check_notify_and_release(void *how)
 {
-    const struct scene *scene = arg;
+    const struct scene *scene = how;
 
-    while (!ledger->told && count_helpers(NOTIFIED) < scene->count)
+    while (!roles->told && count_helpers(NOTIFIED) < scene->count)
         pause_shortly();
     take();
     bool too_many = count_helpers(NOTIFIED) > scene->count;
-    bool told = ledger->victim == NOTIFIED && ledger->told;
+    bool told = ledger->victim == NOTIFIED && roles->told;
     let_go();
-    return !too_many && !told && goes_on(scene) ? STEPKILL_RIGHT : STEPKILL_WRONG;
+    return !too_many && !told && goes_on(scene);
 }
 
 /* The lock is taken before they can be told, so that all that return are notified. */
-static int check_notify_exactly(void *arg)
+static bool check_notify_exactly(void *how)
 {
-    const struct scene *scene = arg;
+    const struct scene *scene = how;
     bool ended = ledger->victim == NOTIFIED;
     int most = scene->count + scene->given;
 
     take();
     let_go();
-    if (ledger->told != 1)
-        return STEPKILL_WRONG;
+    if (roles->told != 1)
+        return false;
     wake_helpers(scene);
     while (count_helpers(NOTIFIED) < (ended ? most : scene->given))
         pause_shortly();
@@ -562,43 +503,44 @@ static int check_notify_exactly(void *arg)
     let_go();
     /* Killed while it passed one on that it found, it may have given that twice. */
     if (notified > most + (scene->inherited && !ended))
-        return STEPKILL_WRONG;
-    return goes_on(scene) ? STEPKILL_RIGHT : STEPKILL_WRONG;
+        return false;
+    return goes_on(scene);
 }
 
 static void test_notify(void **state)
 {
     (void)state;
-    struct scene scene = {.helpers = 3, .count = 2};
-    struct stepkill_case c = {.name = "notify two of three",
-                              .arg = &scene,
-                              .prepare = prepare_waiters,
-                              .victim = notify_victim,
-                              .check = check_notify,
-                              .limit = stepkill_limit(9)};
+    struct scene scene = {.depth = 1, .helpers = 3, .count = 2};
+    struct role_case c = {.name = "notify two of three",
+                          .how = &scene,
+                          .prepare = let_them_wait,
+                          .before = acquire_as_deep,
+                          .operate = notify_some,
+                          .check = check_notify,
+                          .limit = 9};
 
-    expect_no_failure(&c);
+    expect_no_failure_in_scene(c);
     c.name = "notify all";
     scene.count = 3;
     scene.over_lock = true;
-    expect_no_failure(&c);
+    expect_no_failure_in_scene(c);
     c.name = "notify two of three, release";
-    scene = (struct scene){.helpers = 3, .count = 2, .releases = true};
+    scene = (struct scene){.depth = 1, .helpers = 3, .count = 2, .releases = true};
     c.check = check_notify_and_release;
-    expect_no_failure(&c);
+    expect_no_failure_in_scene(c);
     c.name = "notify two of three, exactly";
-    scene = (struct scene){.helpers = 3, .count = 2, .stopped = true};
+    scene = (struct scene){.depth = 1, .helpers = 3, .count = 2, .stopped = true};
     c.paused = stop_waiters;
     c.check = check_notify_exactly;
-    expect_no_failure(&c);
+    expect_no_failure_in_scene(c);
 }
 
 /* What the victim finds: the first waiter dead, with a notification. */
-static void leave_notification(void *arg)
+static void leave_notification(void *how)
 {
-    const struct scene *scene = arg;
+    const struct scene *scene = how;
 
-    prepare_waiters(arg);
+    let_them_wait(how);
     stop_helpers(scene);
     notify_first();
     mp__member_watch();
@@ -607,20 +549,26 @@ static void leave_notification(void *arg)
 static void test_notify_passes_on(void **state)
 {
     (void)state;
-    struct scene scene = {
-        .helpers = 3, .count = 1, .given = 1, .inherited = true, .stopped = true};
-    struct stepkill_case c = {.name = "notify, and pass on",
-                              .arg = &scene,
-                              .prepare = leave_notification,
-                              .victim = notify_victim,
-                              .check = check_notify_exactly,
-                              .limit = stepkill_limit(12)};
+    struct scene scene = {.depth = 1,
+                          .helpers = 3,
+                          .count = 1,
+                          .given = 1,
+                          .inherited = true,
+                          .stopped = true};
+    struct role_case c = {.name = "notify, and pass on",
+                          .how = &scene,
+                          .prepare = leave_notification,
+                          .before = acquire_as_deep,
+                          .operate = notify_some,
+                          .check = check_notify_exactly,
+                          .limit = 12};
 
-    expect_no_failure(&c);
+    expect_no_failure_in_scene(c);
 }
 
 int main(void)
 {
+    static const struct role_object object = {make, discard};
     static const struct CMUnitTest step_condition[] = {
         TEST(test_wait_that_times_out),
         TEST(test_wait_and_be_notified),
@@ -630,8 +578,6 @@ int main(void)
         TEST(test_notify_passes_on),
     };
 
-    if (!stepkill_allowed())
-        return SKIPPED;
     ledger = shared_page(sizeof *ledger);
-    return TEST_MAIN(step_condition);
+    return roles_begin(&object) ? TEST_MAIN(step_condition) : SKIPPED;
 }

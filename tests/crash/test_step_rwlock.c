@@ -10,36 +10,22 @@
 #include "support/test.h"
 
 #include <sched.h>
-#include <stdatomic.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <mp/mp.h>
 
-#include "shm/arena.h"
+#include "roles.h"
 #include "shm/member.h"
-#include "stepkill.h"
 
-#define CHECK_MS 2000
-#define HELPERS  2
-#define GOT      1000
-#define NIGHT    7200 /* seconds: instead of those that guard_child leaves a child */
+#define WAITERS 2
 
 /* Outside libmp, so that a bug in it cannot hide here. */
 struct ledger {
-    pid_t holder, helpers[HELPERS];
     _Atomic int reading, writing; /* processes that believe they hold the lock */
-    _Atomic int got[HELPERS];     /* how it went for the helper, and GOT */
-    _Atomic int holder_holds;
-    _Atomic int may_release; /* the holder may let go */
-    _Atomic int64_t began;   /* when the victim began, in milliseconds */
-    _Atomic int passes;      /* of the helper that goes on and on */
-    _Atomic int told;        /* EOWNERDEAD returned since the kill */
-    _Atomic int finished;    /* the victim got through */
-    _Atomic int got_in;      /* the reader that meets a claim */
-    _Atomic int seen_told;   /* by any point so far, */
-    _Atomic int seen_untold; /* for what happens in order of the points */
+    _Atomic int passes;           /* of the helper that goes on and on */
+    _Atomic int got_in;           /* the reader that meets a claim */
 };
 
 typedef int acquire_fn(mp_rwlock *lock, int timeout_ms);
@@ -52,13 +38,12 @@ struct rw_case {
     acquire_fn *before;           /* what it acquired before it began, or NULL */
     acquire_fn *holder;           /* what another one holds, or NULL */
     acquire_fn *dead;             /* what another one died in or with, or NULL */
-    acquire_fn *helpers[HELPERS]; /* what others wait for when it begins, or NULL */
+    acquire_fn *waiters[WAITERS]; /* what others wait for when it begins, or NULL */
     enum telling telling;
     int timeout_ms;   /* of the victim's acquire; 0: for ever */
     bool is_new;      /* it is no member of the family before it begins */
     bool one_way;     /* it takes the same number of steps each time */
-    bool has_traffic; /* instead of helpers one reads all the time */
-    bool bury;        /* its parent tells libmp of the death, before it reaps */
+    bool has_traffic; /* another one reads all the time */
 };
 
 static acquire_fn *const READ = mp_rwlock_acquire_read;
@@ -96,23 +81,15 @@ static bool pass(acquire_fn *acquire)
     if (err && err != EOWNERDEAD)
         return false;
     if (err)
-        atomic_fetch_add(&ledger->told, 1);
+        atomic_fetch_add(&roles->told, 1);
     bool right = err || acquire == WRITE ? write_alone() : read_with_readers();
     return mp_rwlock_release(lock) == 0 && right;
 }
 
-struct helper {
-    acquire_fn *acquire;
-    int number;
-};
-
-static int helper_body(void *arg)
+static bool pass_as(void *how)
 {
-    const struct helper *helper = arg;
-
-    bool right = pass(helper->acquire);
-    atomic_store(&ledger->got[helper->number], GOT + right);
-    return 0;
+    acquire_fn *const *acquire = how;
+    return pass(*acquire);
 }
 
 static int traffic_body(void *arg)
@@ -120,17 +97,8 @@ static int traffic_body(void *arg)
     (void)arg;
     while (pass(READ))
         atomic_fetch_add(&ledger->passes, 1);
-    atomic_store(&ledger->got[0], GOT);
-    return 0;
-}
-
-/* On a busy machine the victim may become the sentry (see start_watchman), and go on
-   for ever without being seen to block: then nobody else ends that. */
-static bool holder_waits(void)
-{
-    int64_t began = atomic_load(&ledger->began);
-
-    return !atomic_load(&ledger->may_release) && (!began || now_ms() < began + 2000);
+    note_failure();
+    return 1;
 }
 
 static int holder_body(void *arg)
@@ -141,17 +109,9 @@ static int holder_body(void *arg)
     if ((*acquire)(lock, MP_FOREVER) != 0)
         return 1;
     atomic_fetch_add(inside, 1);
-    atomic_store(&ledger->holder_holds, 1);
-    while (holder_waits())
-        usleep(500);
+    hold();
     atomic_fetch_sub(inside, 1);
     return mp_rwlock_release(lock);
-}
-
-static bool holder_holds(void *arg)
-{
-    (void)arg;
-    return ledger->holder_holds;
 }
 
 static bool traffic_runs(void *arg)
@@ -160,24 +120,12 @@ static bool traffic_runs(void *arg)
     return ledger->passes > 2;
 }
 
-static void let_holder_release(void *arg)
+static void start_waiters(void *how)
 {
-    (void)arg;
-    atomic_store(&ledger->may_release, 1);
-}
+    struct rw_case *c = how;
 
-static void start_helpers(void *arg, pid_t victim)
-{
-    const struct rw_case *c = arg;
-
-    (void)victim;
-    for (int i = 0; i < HELPERS && c->helpers[i]; i++) {
-        struct helper helper = {c->helpers[i], i};
-        ledger->helpers[i] = child_start(helper_body, &helper);
-        if (!process_sleeps(ledger->helpers[i], 20000))
-            abort();
-    }
-    atomic_store(&ledger->began, now_ms());
+    for (int i = 0; i < WAITERS && c->waiters[i]; i++)
+        start_sleepers(pass_as, &c->waiters[i], 1);
 }
 
 /* --- before and after ------------------------------------------------------------- */
@@ -191,233 +139,141 @@ static int die_with(void *arg)
 /* One ends with the lock held, or is killed while it waits for the holder. */
 static void leave_a_dead(acquire_fn *acquire)
 {
-    pid_t pid = child_start(die_with, &acquire);
+    pid_t pid = start_helper(die_with, &acquire);
 
-    if (ledger->holder) {
-        if (!process_sleeps(pid, 20000))
-            abort();
-        kill(pid, SIGKILL);
-    }
-    waitpid(pid, NULL, 0);
+    if (!roles->holder)
+        wait_helper(pid, ROLES_START_MS);
+    else if (process_sleeps(pid, ROLES_START_MS))
+        end_helper(pid);
+    else
+        abort();
 }
 
-static void prepare(void *arg)
+static void make(void *how)
 {
-    const struct rw_case *c = arg;
-    int told = ledger->seen_told, untold = ledger->seen_untold;
-
+    (void)how;
     memset(ledger, 0, sizeof *ledger);
-    ledger->seen_told = told;
-    ledger->seen_untold = untold;
     if (mp_rwlock_new(&lock, NULL) != 0)
         abort();
-    if (c->holder) {
-        ledger->holder = child_start(holder_body, (void *)&c->holder);
-        if (!eventually(holder_holds, NULL, 20000))
-            abort();
-    }
-    if (c->dead)
-        leave_a_dead(c->dead);
-    if (c->has_traffic) {
-        ledger->helpers[0] = child_start(traffic_body, NULL);
-        if (!eventually(traffic_runs, NULL, 20000))
-            abort();
-    }
 }
 
-static void end_child(pid_t pid)
+static void discard(void)
 {
-    if (!pid)
-        return;
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
-}
-
-static void clean(void *arg)
-{
-    (void)arg;
-    for (int i = 0; i < HELPERS; i++)
-        end_child(ledger->helpers[i]);
-    end_child(ledger->holder);
-    mp__member_watch();
     mp_rwlock_free(lock);
 }
 
-static void died(void *arg, pid_t pid)
+static void prepare(void *how)
 {
-    const struct rw_case *c = arg;
-    uint64_t member = mp__member_of_pid(pid);
+    struct rw_case *c = how;
 
-    if (c->bury && member)
-        mp__member_bury(member);
+    if (c->holder)
+        start_holder(holder_body, &c->holder);
+    if (c->dead)
+        leave_a_dead(c->dead);
+    if (c->has_traffic) {
+        start_helper(traffic_body, NULL);
+        if (!eventually(traffic_runs, NULL, ROLES_START_MS))
+            abort();
+    }
 }
 
 /* --- the victim ------------------------------------------------------------------- */
 
-static void victim(void *arg)
+static bool acquire_before(void *how)
 {
-    const struct rw_case *c = arg;
+    const struct rw_case *c = how;
+    return !c->before || c->before(lock, MP_FOREVER) == 0;
+}
+
+static bool operate(void *how)
+{
+    const struct rw_case *c = how;
     int timeout_ms = c->timeout_ms ? c->timeout_ms : MP_FOREVER;
     int expected = c->dead && !c->holder ? EOWNERDEAD : 0;
 
-    if (c->before && c->before(lock, MP_FOREVER) != 0)
-        return;
-    if (!c->is_new && mp__join() != 0)
-        return;
-    stepkill_begin();
     int err = c->acquire ? c->acquire(lock, timeout_ms) : mp_rwlock_release(lock);
-    if (err != expected && !(err == ETIMEDOUT && c->timeout_ms))
-        abort();
-    ledger->finished = 1;
-    stepkill_end();
+    return err == expected || (err == ETIMEDOUT && c->timeout_ms);
 }
 
 /* --- checks ----------------------------------------------------------------------- */
 
-static bool helpers_are_right(const struct rw_case *c)
+static bool others_get_in(const struct rw_case *c)
 {
-    for (int i = 0; i < HELPERS && c->helpers[i]; i++) {
-        while (!atomic_load(&ledger->got[i]))
-            sched_yield();
-        if (ledger->got[i] != GOT + true)
-            return false;
-    }
     int passes = ledger->passes;
+
     while (c->has_traffic && atomic_load(&ledger->passes) < passes + 3)
-        if (ledger->got[0])
+        if (roles->failed)
             return false;
-    return true;
+    return all_sleepers_got_in();
 }
 
-/*
- * What is told changes once on the way through, and not back; and when the victim got
- * through, there is no doubt.
- */
 static bool is_told_rightly(const struct rw_case *c)
 {
-    bool told = ledger->told > 0;
+    bool told = roles->told > 0;
 
-    if (ledger->told > 1)
+    if (roles->told > 1)
         return false;
     if (c->telling == NEVER || c->telling == ALWAYS)
         return told == (c->telling == ALWAYS);
-    if (told)
-        ledger->seen_told = 1;
-    else
-        ledger->seen_untold = 1;
-    if (ledger->finished && told == (c->telling == UNTIL_IT_RELEASES))
-        return false;
-    if (!c->one_way)
-        return true;
-    if (c->telling == UNTIL_IT_RELEASES)
-        return !told || !ledger->seen_untold;
-    return told || !ledger->seen_told;
+    return is_plausible(told == (c->telling == ONCE_IT_HOLDS));
 }
 
-static int check(void *arg)
+static bool check(void *how)
 {
-    const struct rw_case *c = arg;
-
-    let_holder_release(arg);
+    let_holder_release(how);
     /* Those who waited must get in without anyone's help. */
-    bool right = helpers_are_right(c);
+    bool right = others_get_in(how);
     /* Twice: a lock that was put right must go on working. */
     for (int i = 0; i < 2 && right; i++)
         right = pass(READ) && pass(WRITE);
-    return right && is_told_rightly(c) ? STEPKILL_RIGHT : STEPKILL_WRONG;
+    return right && is_told_rightly(how);
 }
 
 /* As check, by one who wants to write first. */
-static int check_write(void *arg)
+static bool check_write(void *how)
 {
-    const struct rw_case *c = arg;
-
-    let_holder_release(arg);
-    bool right = pass(WRITE) && pass(READ) && helpers_are_right(c) && pass(WRITE);
-    return right && is_told_rightly(c) ? STEPKILL_RIGHT : STEPKILL_WRONG;
+    let_holder_release(how);
+    return pass(WRITE) && pass(READ) && others_get_in(how) && pass(WRITE) &&
+           is_told_rightly(how);
 }
 
-static void expect_no_failure_with(const char *name, struct rw_case *how,
-                                   int (*check_fn)(void *arg), unsigned limit)
+static struct role_case case_of(const char *name, struct rw_case *how, unsigned limit)
 {
-    struct stepkill_case c = {.name = name,
-                              .arg = how,
+    return (struct role_case){.name = name,
+                              .how = how,
                               .prepare = prepare,
-                              .victim = victim,
-                              .paused = start_helpers,
+                              .before = acquire_before,
+                              .paused = start_waiters,
+                              .operate = operate,
                               .unblock = let_holder_release,
-                              .died = died,
-                              .check = check_fn,
-                              .clean = clean,
-                              .check_ms = CHECK_MS,
-                              .limit = limit};
-
-    ledger->seen_told = ledger->seen_untold = 0;
-    struct stepkill_counts counts = stepkill_run(&c);
-    assert_true(counts.points > 3);
-    assert_int_equal(counts.stuck, 0);
-    assert_int_equal(counts.wrong, 0);
-    if (how->one_way && how->telling != NEVER)
-        assert_true(ledger->seen_told && ledger->seen_untold);
+                              .check = check,
+                              .limit = limit,
+                              .newcomer = how->is_new,
+                              .ordered = how->one_way};
 }
 
-/*
- * A sleeper that nobody wakes.  Who sleeps alone gets up every 25 ms to look after the
- * others, and would never be seen to block: see sync/park.c.
- */
-static int watch(void *arg)
+/* Found dead by those it concerns, of whom first those go on who wait; or buried by its
+   parent, and then one wants to write. */
+static void expect_right(const char *name, struct rw_case how, unsigned limit)
 {
-    alarm(NIGHT);
-    return mp_lock_acquire(arg, MP_FOREVER);
+    struct role_case c = case_of(name, &how, limit);
+
+    expect_no_failure(&c, NOT_BURIED);
+    c.check = check_write;
+    expect_no_failure(&c, BURIED);
 }
 
-static bool watchman_watches(void *arg)
+/* The same where the victim sleeps, which takes a tenth of a second each time: in the
+   ordinary run only the first of them. */
+static void expect_right_asleep(const char *name, struct rw_case how)
 {
-    return atomic_load(&mp__arena->sentry) == mp__member_of_pid(*(pid_t *)arg);
-}
+    struct role_case c = case_of(name, &how, 5);
 
-static pid_t start_watchman(mp_lock **watched)
-{
-    if (mp_lock_new(watched, NULL) != 0 || mp_lock_acquire(*watched, MP_FOREVER) != 0)
-        abort();
-    pid_t pid = child_start(watch, *watched);
-    if (!eventually(watchman_watches, &pid, 5000))
-        abort();
-    return pid;
-}
-
-static bool is_nightly(void)
-{
-    return stepkill_limit(1) == 0;
-}
-
-/* Buried by its parent or found dead by those it concerns, and those first who wait or
-   one who wants to write. */
-static void expect_no_failure(const char *name, struct rw_case how, unsigned limit)
-{
-    char text[64];
-
-    limit = stepkill_limit(limit);
-    expect_no_failure_with(name, &how, check, limit);
-    how.bury = true;
-    snprintf(text, sizeof text, "%s, buried", name);
-    expect_no_failure_with(text, &how, check_write, limit);
-}
-
-/* The same where the victim sleeps, which takes a tenth of a second each time. */
-static void expect_no_failure_asleep(const char *name, struct rw_case how)
-{
-    char text[64];
-    mp_lock *watched;
-    pid_t watchman = start_watchman(&watched);
-
-    expect_no_failure_with(name, &how, check, is_nightly() ? 500 : 5);
-    how.bury = true;
-    snprintf(text, sizeof text, "%s, buried", name);
-    if (is_nightly())
-        expect_no_failure_with(text, &how, check_write, 500);
-    end_child(watchman);
-    mp_lock_free(watched);
+    c.watched = true;
+    expect_no_failure(&c, NOT_BURIED);
+    c.check = check_write;
+    if (stepkill_limit(1) == 0)
+        expect_no_failure(&c, BURIED);
 }
 
 /* --- reading ---------------------------------------------------------------------- */
@@ -425,11 +281,11 @@ static void expect_no_failure_asleep(const char *name, struct rw_case how)
 static void test_read(void **state)
 {
     (void)state;
-    expect_no_failure("read", (struct rw_case){.acquire = READ}, 0);
-    expect_no_failure("read, first of all",
-                      (struct rw_case){.acquire = READ, .is_new = true}, 40);
-    expect_no_failure("read, others read",
-                      (struct rw_case){.acquire = READ, .holder = READ}, 30);
+    expect_right("read", (struct rw_case){.acquire = READ}, 0);
+    expect_right("read, first of all",
+                 (struct rw_case){.acquire = READ, .is_new = true}, 40);
+    expect_right("read, others read", (struct rw_case){.acquire = READ, .holder = READ},
+                 30);
 }
 
 static void test_read_again(void **state)
@@ -437,13 +293,13 @@ static void test_read_again(void **state)
     (void)state;
     struct rw_case how = {.acquire = READ, .before = READ};
 
-    expect_no_failure("read again", how, 40);
+    expect_right("read again", how, 40);
     /* It goes in past one who waits for it. */
-    how.helpers[0] = WRITE;
-    expect_no_failure("read again, one waits", how, 25);
+    how.waiters[0] = WRITE;
+    expect_right("read again, one waits", how, 25);
     how.holder = READ;
-    how.helpers[1] = READ;
-    expect_no_failure("read again, two wait", how, 25);
+    how.waiters[1] = READ;
+    expect_right("read again, two wait", how, 25);
 }
 
 /* A writer lets go when the victim has gone to sleep; others sleep beside it. */
@@ -452,10 +308,10 @@ static void test_read_and_wait(void **state)
     (void)state;
     struct rw_case how = {.acquire = READ, .holder = WRITE};
 
-    expect_no_failure_asleep("read, one writes", how);
-    how.helpers[0] = READ;
-    how.helpers[1] = WRITE;
-    expect_no_failure_asleep("read, one writes, two wait", how);
+    expect_right_asleep("read, one writes", how);
+    how.waiters[0] = READ;
+    how.waiters[1] = WRITE;
+    expect_right_asleep("read, one writes, two wait", how);
 }
 
 static void test_read_after_death(void **state)
@@ -463,12 +319,12 @@ static void test_read_after_death(void **state)
     (void)state;
     struct rw_case how = {.acquire = READ, .dead = WRITE, .telling = ALWAYS};
 
-    expect_no_failure("read, a writer died", how, 25);
+    expect_right("read, a writer died", how, 25);
     how.telling = NEVER;
     how.holder = READ;
-    expect_no_failure("read, a claimant died", how, 25);
+    expect_right("read, a claimant died", how, 25);
     how = (struct rw_case){.acquire = READ, .dead = READ, .holder = WRITE};
-    expect_no_failure_asleep("read, a waiting reader died", how);
+    expect_right_asleep("read, a waiting reader died", how);
 }
 
 static void test_read_release(void **state)
@@ -476,11 +332,11 @@ static void test_read_release(void **state)
     (void)state;
     struct rw_case how = {.before = READ};
 
-    expect_no_failure("stop reading", how, 0);
-    how.helpers[0] = WRITE;
-    expect_no_failure("stop reading, a writer waits", how, 25);
-    how.helpers[1] = READ;
-    expect_no_failure("stop reading, both wait", how, 25);
+    expect_right("stop reading", how, 0);
+    how.waiters[0] = WRITE;
+    expect_right("stop reading, a writer waits", how, 25);
+    how.waiters[1] = READ;
+    expect_right("stop reading, both wait", how, 25);
 }
 
 /* --- writing ---------------------------------------------------------------------- */
@@ -490,10 +346,10 @@ static void test_write(void **state)
     (void)state;
     struct rw_case how = {.acquire = WRITE, .telling = ONCE_IT_HOLDS, .one_way = true};
 
-    expect_no_failure("write", how, 80);
+    expect_right("write", how, 80);
     how.is_new = true;
     how.one_way = false;
-    expect_no_failure("write, first of all", how, 40);
+    expect_right("write, first of all", how, 40);
 }
 
 static void test_write_and_wait(void **state)
@@ -501,15 +357,15 @@ static void test_write_and_wait(void **state)
     (void)state;
     struct rw_case how = {.acquire = WRITE, .holder = WRITE, .telling = ONCE_IT_HOLDS};
 
-    expect_no_failure_asleep("write, one writes", how);
-    how.helpers[0] = READ;
-    how.helpers[1] = WRITE;
-    expect_no_failure_asleep("write, one writes, two wait", how);
+    expect_right_asleep("write, one writes", how);
+    how.waiters[0] = READ;
+    how.waiters[1] = WRITE;
+    expect_right_asleep("write, one writes, two wait", how);
     how = (struct rw_case){.acquire = WRITE, .holder = READ, .telling = ONCE_IT_HOLDS};
-    expect_no_failure_asleep("write, one reads", how);
-    how.helpers[0] = WRITE;
-    how.helpers[1] = READ;
-    expect_no_failure_asleep("write, one reads, two wait", how);
+    expect_right_asleep("write, one reads", how);
+    how.waiters[0] = WRITE;
+    how.waiters[1] = READ;
+    expect_right_asleep("write, one reads, two wait", how);
 }
 
 /* Its claim keeps a reader out that comes and goes all the time, and then it ends. */
@@ -519,7 +375,7 @@ static void test_write_in_vain(void **state)
     struct rw_case how = {
         .acquire = WRITE, .holder = READ, .timeout_ms = 1, .has_traffic = true};
 
-    expect_no_failure("write in vain", how, 30);
+    expect_right("write in vain", how, 30);
 }
 
 static void test_write_against_traffic(void **state)
@@ -528,7 +384,7 @@ static void test_write_against_traffic(void **state)
     struct rw_case how = {
         .acquire = WRITE, .telling = ONCE_IT_HOLDS, .has_traffic = true};
 
-    expect_no_failure("write, one comes and goes", how, 25);
+    expect_right("write, one comes and goes", how, 25);
 }
 
 static void test_write_after_death(void **state)
@@ -536,10 +392,10 @@ static void test_write_after_death(void **state)
     (void)state;
     struct rw_case how = {.acquire = WRITE, .dead = WRITE, .telling = ALWAYS};
 
-    expect_no_failure("write, a writer died", how, 25);
+    expect_right("write, a writer died", how, 25);
     how.telling = ONCE_IT_HOLDS;
     how.holder = READ;
-    expect_no_failure_asleep("write, a claimant died", how);
+    expect_right_asleep("write, a claimant died", how);
 }
 
 static int die_reading(void *arg)
@@ -548,9 +404,9 @@ static int die_reading(void *arg)
     return mp_rwlock_acquire_read(lock, MP_FOREVER);
 }
 
-static void prepare_dead_reader(void *arg)
+static void leave_a_dead_reader(void *how)
 {
-    prepare(arg);
+    (void)how;
     if (child_run(die_reading, NULL) != 0)
         abort();
 }
@@ -559,20 +415,11 @@ static void test_write_after_reader_died(void **state)
 {
     (void)state;
     struct rw_case how = {.acquire = WRITE, .telling = ONCE_IT_HOLDS, .one_way = true};
-    struct stepkill_case c = {.name = "write, a reader died",
-                              .arg = &how,
-                              .prepare = prepare_dead_reader,
-                              .victim = victim,
-                              .died = died,
-                              .check = check_write,
-                              .clean = clean,
-                              .check_ms = CHECK_MS,
-                              .limit = stepkill_limit(60)};
+    struct role_case c = case_of("write, a reader died", &how, 60);
 
-    ledger->seen_told = ledger->seen_untold = 0;
-    struct stepkill_counts counts = stepkill_run(&c);
-    assert_true(counts.points > 3);
-    assert_int_equal(counts.stuck + counts.wrong, 0);
+    c.prepare = leave_a_dead_reader;
+    c.check = check_write;
+    expect_no_failure(&c, NOT_BURIED);
 }
 
 static void test_write_release(void **state)
@@ -581,13 +428,13 @@ static void test_write_release(void **state)
     struct rw_case how = {
         .before = WRITE, .telling = UNTIL_IT_RELEASES, .one_way = true};
 
-    expect_no_failure("stop writing", how, 0);
-    how.helpers[0] = READ;
-    expect_no_failure("stop writing, a reader waits", how, 25);
-    how.helpers[1] = WRITE;
-    expect_no_failure("stop writing, both wait", how, 25);
-    how.helpers[0] = WRITE;
-    expect_no_failure("stop writing, writers wait", how, 25);
+    expect_right("stop writing", how, 0);
+    how.waiters[0] = READ;
+    expect_right("stop writing, a reader waits", how, 25);
+    how.waiters[1] = WRITE;
+    expect_right("stop writing, both wait", how, 25);
+    how.waiters[0] = WRITE;
+    expect_right("stop writing, writers wait", how, 25);
 }
 
 /* --- nobody is killed: a reader comes at each instruction of a writer ------------- */
@@ -645,7 +492,7 @@ static bool meet_after(unsigned steps)
 {
     enum stepkill_stop stop = STEP_DONE;
 
-    prepare(&(struct rw_case){0});
+    roles_prepare(NULL);
     assert_int_equal(mp_rwlock_acquire_write(lock, MP_FOREVER), 0);
     pid_t reader = child_start(read_for_a_while, NULL);
     assert_true(process_sleeps(reader, 20000));
@@ -662,7 +509,7 @@ static bool meet_after(unsigned steps)
     int writer_is = child_wait(writer, 5000), reader_is = child_wait(reader, 5000);
     assert_int_equal(writer_is, 0);
     assert_int_equal(reader_is, 0);
-    clean(NULL);
+    roles_clean();
     return stop == STEP_DONE;
 }
 
@@ -684,7 +531,7 @@ static int join_and_stay(void *arg)
 {
     _Atomic int *joined = arg;
 
-    alarm(NIGHT);
+    alarm(ROLES_NIGHT);
     if (mp__join() != 0)
         return 1;
     atomic_fetch_add(joined, 1);
@@ -709,18 +556,19 @@ static void test_read_in_a_crowd(void **state)
     for (int i = 0; i < CROWD; i++)
         pids[i] = child_start(join_and_stay, joined);
     assert_true(eventually(crowd_is_there, joined, 10000));
-    expect_no_failure("read in a crowd", (struct rw_case){.acquire = READ}, 40);
-    expect_no_failure("stop reading in a crowd", (struct rw_case){.before = READ}, 20);
+    expect_right("read in a crowd", (struct rw_case){.acquire = READ}, 40);
+    expect_right("stop reading in a crowd", (struct rw_case){.before = READ}, 20);
     struct rw_case how = {.acquire = WRITE, .holder = READ, .telling = ONCE_IT_HOLDS};
-    expect_no_failure_asleep("write in a crowd", how);
+    expect_right_asleep("write in a crowd", how);
     for (int i = 0; i < CROWD; i++)
-        end_child(pids[i]);
+        end_helper(pids[i]);
     mp__member_watch();
     shared_page_free(joined, sizeof *joined);
 }
 
 int main(void)
 {
+    static const struct role_object object = {make, discard};
     static const struct CMUnitTest step_rwlock[] = {
         TEST(test_read),
         TEST(test_read_again),
@@ -738,8 +586,6 @@ int main(void)
         TEST(test_read_in_a_crowd),
     };
 
-    if (!stepkill_allowed())
-        return SKIPPED;
     ledger = shared_page(sizeof *ledger);
-    return TEST_MAIN(step_rwlock);
+    return roles_begin(&object) ? TEST_MAIN(step_rwlock) : SKIPPED;
 }

@@ -8,7 +8,6 @@
 #include "support/test.h"
 
 #include <limits.h>
-#include <linux/futex.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
@@ -26,6 +25,10 @@ struct page {
 };
 
 #define SLEEPERS 0x80000000u
+
+/* As in linux/futex.h, which not every C library's headers come with. */
+#define FUTEX_WAIT 0
+#define FUTEX_WAKE 1
 
 static struct page *page;
 
