@@ -1161,6 +1161,37 @@ static void test_pool_in_a_child(void **state)
     mp_pool_free(pool);
 }
 
+struct inherited {
+    mp_pool *pool;
+    mp_async_result *result;
+};
+
+static int free_in_child(void *arg)
+{
+    const struct inherited *inherited = arg;
+
+    mp_pool_free(inherited->pool);
+    mp_async_result_free(inherited->result);
+    return 0;
+}
+
+/* In whatever order: a sanitizer sees it if one looks at what is gone. */
+static void test_free_in_a_child(void **state)
+{
+    (void)state;
+    struct inherited inherited = {.pool = make(1)};
+    int x = 3;
+
+    assert_int_equal(mp_pool_apply_async(inherited.pool, square, &x, sizeof x, sizeof x,
+                                         NULL, &inherited.result),
+                     0);
+    assert_int_equal(child_run(free_in_child, &inherited), 0);
+    assert_int_equal(mp_async_result_get(inherited.result, &x, sizeof x, SOON), 0);
+    assert_int_equal(x, 9);
+    mp_async_result_free(inherited.result);
+    mp_pool_free(inherited.pool);
+}
+
 static int pool_in_process(void *arg)
 {
     (void)arg;
@@ -1398,6 +1429,7 @@ int main(void)
         TEST(test_workers_are_snapshots),
         TEST(test_workers_are_other_processes),
         TEST(test_pool_in_a_child),
+        TEST(test_free_in_a_child),
         TEST(test_pools_anywhere),
         TEST(test_several_pools),
         TEST(test_parent_is_killed),

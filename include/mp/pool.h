@@ -377,9 +377,9 @@ MP_API int mp_pool_close(mp_pool *pool);
  * mp_pool_terminate - end the workers at once, and drop what they have not done.
  *
  * Every unfinished task and item is settled with ECANCELED before the call returns.
- * Workers get SIGTERM, and SIGKILL a tenth of a second later, so that the call is short
- * whatever the workers do, stopped or not; a supervisor that is stopped itself, or gets no
- * processor, is killed within a second.
+ * Workers get SIGTERM, and SIGKILL after the option `grace_ms`, a tenth of a second, so
+ * that the call is short whatever the workers do, stopped or not; a supervisor that is
+ * stopped itself, or gets no processor, is killed 700 ms after that.
  *
  * Returns 0, or EINVAL for NULL, or EPERM in another process.
  *

@@ -75,7 +75,7 @@ typedef struct mp_process_class {
     const char *name;             /* for default names, "Process" if NULL */
     size_t data_size;             /* bytes of an instance's data, may be 0 */
     int (*run)(mp_process *self); /* in the child; what it returns is the exit code */
-    void (*release)(void *data);  /* in the creator, when the object is freed; may be NULL */
+    void (*release)(void *data);  /* in the creator, when it is freed; may be NULL */
 } mp_process_class;
 
 /* Whether a process is a daemon: ends with its parent. */

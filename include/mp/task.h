@@ -7,7 +7,7 @@
  *   {
  *       FILE *file = fopen(arg, "r");
  *       if (!file)
- *           return mp_task_fail(errno, "open %s", (const char *)arg);     raise OSError(...)
+ *           return mp_task_fail(errno, "open %s", (const char *)arg);  raise OSError(...)
  *       while (!mp_task_should_stop() && ...)
  *           ...
  *       return 0;                                                         return result

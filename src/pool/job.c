@@ -191,7 +191,8 @@ bool mp__job_failure(const struct mp__job *job, mp_task_failure *failure)
     uint64_t index = UINT64_MAX;
 
     for (unsigned i = 0; i <= job->place_count; i++) {
-        uint64_t other = atomic_load_explicit(&job->failures[i].index, memory_order_acquire);
+        uint64_t other =
+            atomic_load_explicit(&job->failures[i].index, memory_order_acquire);
         if (other < index) {
             index = other;
             lowest = &job->failures[i];

@@ -114,7 +114,8 @@ static int new_map(struct mp__map **out, const struct mp__map *plan, unsigned wo
 
     if (in_turn && slots > WINDOWS_UNDER_WAY)
         slots = WINDOWS_UNDER_WAY;
-    struct mp__map *map = mp__sys_calloc(1, sizeof(*map) + slots * sizeof(struct mp__window));
+    size_t size = sizeof(struct mp__map) + slots * sizeof(struct mp__window);
+    struct mp__map *map = mp__sys_calloc(1, size);
     if (!map)
         return ENOMEM;
     *map = *plan;
@@ -158,7 +159,8 @@ static void fill_job(const struct mp__map *map, struct mp__window *window, unsig
     }
     job->items = NULL;
     if (map->items)
-        job->items = map->copies_items ? window->block : map->items + start * map->item_size;
+        job->items =
+            map->copies_items ? window->block : map->items + start * map->item_size;
     job->results = NULL;
     if (map->results)
         job->results = map->copies_results ? window->block + layout.results

@@ -21,8 +21,8 @@
 #include "shm/member.h"
 #include "sync/park.h"
 
-/* The supervisor gives its workers 100 ms; if it has not ended by then, it is killed. */
-#define SUPERVISOR_GRACE_NS (800 * MP__MILLISECOND)
+/* What the supervisor has beyond the grace time of its workers, or else it is killed. */
+#define SUPERVISOR_GRACE_MS 700
 /* Workers whose supervisor died are being killed by the kernel. */
 #define ORPHAN_GRACE_NS (2000 * MP__MILLISECOND)
 
@@ -385,7 +385,8 @@ int mp_pool_close(mp_pool *pool)
     if (err)
         return err;
     pthread_mutex_lock(&pool->mutex);
-    bool closed = atomic_compare_exchange_strong(&pool->shared->state, &open, MP__POOL_CLOSED);
+    bool closed =
+        atomic_compare_exchange_strong(&pool->shared->state, &open, MP__POOL_CLOSED);
     pthread_mutex_unlock(&pool->mutex);
     if (closed && pool->serial)
         mp__serial_close(pool);
@@ -411,7 +412,9 @@ int mp_pool_terminate(mp_pool *pool)
         return 0;
     }
     mp__supervisor_ring(pool->shared);
-    if (mp__child_wait(pool->supervisor_pid, mp__now() + SUPERVISOR_GRACE_NS) == ETIMEDOUT) {
+    int64_t grace_ms = pool->shared->options.grace_ms + SUPERVISOR_GRACE_MS;
+    int64_t deadline = mp__now() + grace_ms * MP__MILLISECOND;
+    if (mp__child_wait(pool->supervisor_pid, deadline) == ETIMEDOUT) {
         kill(pool->supervisor_pid, SIGKILL);
         mp__child_wait(pool->supervisor_pid, MP__NEVER);
     }
@@ -443,7 +446,9 @@ void mp_pool_free(mp_pool *pool)
     if (!pool)
         return;
     if (pool->epoch != mp__fork_epoch) {
-        mp__pool_destroy(pool);
+        pool->freed = true;
+        if (!pool->results)
+            mp__pool_destroy(pool);
         return;
     }
     mp_pool_terminate(pool);

@@ -117,8 +117,8 @@ static int submit(mp_pool *pool, mp_task_fn *function, const void *arg, size_t a
     return 0;
 }
 
-int mp__limits_read(struct mp__limits *limits, const mp_pool *pool, int hard_ms, int soft_ms,
-                    int retries)
+int mp__limits_read(struct mp__limits *limits, const mp_pool *pool, int hard_ms,
+                    int soft_ms, int retries)
 {
     const mp_pool_options *options = &pool->shared->options;
 
@@ -383,6 +383,8 @@ void mp_async_result_free(mp_async_result *result)
     if (mp__pool_check(pool)) {
         mp__map_forget(result->map);
         free(result);
+        if (--pool->results == 0 && pool->freed)
+            mp__pool_destroy(pool);
         return;
     }
     pthread_mutex_lock(&pool->mutex);

@@ -43,8 +43,8 @@ void mp__callbacks_drop(mp_pool *pool); /* those of results that the caller has 
 #define MP__RETRIES_MAX 255
 
 /* The limits of a call's options, or else of the pool's.  EINVAL if they make no sense. */
-int mp__limits_read(struct mp__limits *limits, const mp_pool *pool, int hard_ms, int soft_ms,
-                    int retries);
+int mp__limits_read(struct mp__limits *limits, const mp_pool *pool, int hard_ms,
+                    int soft_ms, int retries);
 
 /* Fill in a single task, except for its argument, result and `call`. */
 void mp__task_prepare(struct mp__task *task, mp_task_fn *function, void *context,

@@ -118,14 +118,18 @@ static int be_target(int stop)
     return 0;
 }
 
-static int kill_parent(void *number)
+static int kill_it(void *pid)
 {
-    return kill(getppid(), *(int *)number);
+    return kill(*(const pid_t *)pid, SIGKILL);
 }
 
-static int be_killed_by_child(int number)
+/* Whose pid is asked here: its parent may be another by the time the child runs. */
+static int be_killed_by_child(int unused)
 {
-    child_start(kill_parent, &number);
+    pid_t me = getpid();
+
+    (void)unused;
+    child_start(kill_it, &me);
     for (;;)
         pause();
     return 0;
@@ -177,8 +181,7 @@ static const struct way {
     {"exec", become_another, 0, MP_FAILURE_EXITED, 5, false},
     {"killed by a sibling", be_target, 0, MP_FAILURE_DIED, -SIGKILL, true},
     {"killed while stopped", be_target, 1, MP_FAILURE_DIED, -SIGKILL, true},
-    {"killed by its child", be_killed_by_child, SIGKILL, MP_FAILURE_DIED, -SIGKILL,
-     false},
+    {"killed by its child", be_killed_by_child, 0, MP_FAILURE_DIED, -SIGKILL, false},
     {"descriptors closed", close_all_and_crash, SIGSEGV, MP_FAILURE_DIED, -SIGSEGV,
      false},
     {"an error", return_it, LEDGER_ERROR, MP_FAILURE_RETURNED, LEDGER_ERROR, false},

@@ -993,12 +993,6 @@ static void call_terminate(mp_pool *pool, mp_async_result **results)
         abort();
 }
 
-static void call_free(mp_pool *pool, mp_async_result **results)
-{
-    (void)results;
-    mp_pool_free(pool);
-}
-
 static void keep_busy(mp_pool *pool, mp_async_result **results)
 {
     static const int items[64];
@@ -1088,7 +1082,6 @@ static void test_client(void **state)
         {"client: resize", call_resize, true, 16},
         {"client: close", call_close, true, 16},
         {"client: terminate", call_terminate, true, 16},
-        {"client: free", call_free, false, 16},
     };
 
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
