@@ -22,9 +22,10 @@
  *   EINVAL       an argument makes no sense: NULL, zero, a negative timeout
  *   ENOMEM, EAGAIN, EMFILE, ENFILE   as the system means them
  *
- * Outputs are left alone when a call fails.  EINTR is never returned.  libmp
- * prints nothing that it was not asked for (log.h), keeps no last error, and does not
- * abort its host.
+ * Outputs are left alone when a call fails, but for descriptions of failures
+ * (mp_task_failure), which then say that no item has failed.  EINTR is never
+ * returned.  libmp prints nothing that it was not asked for (log.h), keeps no
+ * last error, and does not abort its host.
  *
  * Timeouts are milliseconds, with the contract of poll(2): MP_FOREVER waits as
  * long as it takes, MP_NOWAIT tries once.  Any other negative value is EINVAL,

@@ -6,8 +6,12 @@
  *   err = mp_pool_imap(pool, square, numbers, n,          for i, y in enumerate(
  *                      sizeof(int), sizeof(int),                  pool.imap(square,
  *                      NULL, &squares);                                     numbers)):
- *   while (!(err = mp_imap_next(squares, &y, &failure, MP_FOREVER)))
- *       printf("%d\n", y);                                    print(y)
+ *   while (!(err = mp_imap_next(squares, &y, &failure,
+ *                               MP_FOREVER)) || failure.error)
+ *       if (err)
+ *           report(&failure);                                 except Exception: ...
+ *       else
+ *           printf("%d\n", y);                                print(y)
  *   mp_imap_free(squares);
  *
  * Items come from an array, are numbers, or are made by a function when they are needed:
@@ -15,7 +19,8 @@
  * many items may be under way or done and not yet taken.
  *
  * A failing item does not end it: mp_imap_next returns its error, once, and goes on with
- * the next one when it is called again.
+ * the next one when it is called again.  At the end it returns EPIPE and `failure.error`
+ * is 0, which is how the loop above knows.
  *
  * Caveats.
  * The input goes on when results are taken: an imap that nobody asks any more stands
@@ -39,10 +44,10 @@ typedef struct mp_imap mp_imap;
 
 /*
  * Makes the next item: writes its bytes to `item`, and returns 0; or EPIPE: there are no
- * more; or another error, which mp_imap_next returns in this item's place, and the input
- * ends there (its failure.attempts is 0).  Runs in the thread that calls mp_imap_next,
- * mp_pool_imap or mp_pool_imap_unordered, for several items in a row, and holds no lock
- * of libmp; it must not use this imap itself.
+ * more; or another error, which mp_imap_next returns in this item's place (of an unordered
+ * imap, before items that are still running), and the input ends there; attempts is 0.
+ * Runs in the thread that calls mp_imap_next, mp_pool_imap or mp_pool_imap_unordered, for
+ * several items in a row, and holds no lock of libmp; it must not use this imap itself.
  */
 typedef int mp_source_fn(void *item, void *state);
 
@@ -54,11 +59,12 @@ typedef struct mp_imap_options {
     size_t window;          /* items; 0: 64 for each worker, but not more than 16 MiB, or
                                2 items for each worker or 4 chunks if that is more */
     mp_source_fn *source;   /* makes the items: then `items` is NULL and `count` is how
-                               many there are at most, or SIZE_MAX */
+                               many there are at most, or SIZE_MAX; 0 is none at all */
     void *source_state;     /* given to `source` */
     int time_limit_ms;      /* of each item; 0: the pool's */
     int soft_time_limit_ms; /* of each item; 0: the pool's */
-    int retries;            /* run an item again up to so often if its worker dies */
+    int retries;            /* run an item again up to so often if its worker dies or it
+                               calls exit; not for other failures */
     int reserved;           /* zero */
 } mp_imap_options;
 
@@ -104,7 +110,7 @@ MP_API int mp_pool_imap_unordered(mp_pool *pool, mp_task_fn *task, const void *i
  *
  * `result` has room for the `result_size` bytes that mp_pool_imap was given, or is NULL
  * if they are not wanted.  If `failure` is not NULL it is filled: its `index` is the
- * item's, also when nothing has failed; its `error` is then 0.
+ * item's, also when nothing has failed; its `error` is then 0, as after every other return.
  *
  * Returns 0, or what the item's task returned, or
  *   EPIPE        there are no more items

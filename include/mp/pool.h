@@ -9,7 +9,7 @@
  *       return 0;
  *   }
  *   ...
- *   mp_pool *pool;
+ *   mp_pool *pool = NULL;
  *   int err = mp_pool_new(&pool, MP_POOL_OPTIONS(.processes = 3));    pool = Pool(3)
  *   if (!err)
  *       err = mp_pool_map(pool, square, numbers, 10, sizeof(int),     pool.map(square,
@@ -31,12 +31,20 @@
  * A worker that is killed, crashes, or calls exit fails exactly the item that it was
  * running, with EOWNERDEAD; mp_task_failure tells who, how, and which item.  All other
  * items complete and the pool stays usable.  An item is reported once; what it did
- * before its worker died is done.
+ * before its worker died is done.  There is one exception: if workers die a hundred times
+ * and more without finishing a single item between (the option `max_deaths`), the pool is
+ * broken, and what was not run fails with EOWNERDEAD and MP_FAILURE_POOL.
  * If the supervisor itself is killed the pool is broken: every unfinished item fails
  * with EOWNERDEAD, and every later call with EPIPE.
  * A pool belongs to the process that made it.  In a child, calls on it return EPERM.
  * `context` and what it points to must lie in the arena, or must have been there when
  * the pool was made.
+ * mp_pool_new flushes stdout and the other streams, so that nothing is printed twice.  A
+ * task that prints had better flush: a worker flushes when it leaves in good order, but
+ * what one that is killed has not flushed is lost.
+ *
+ * See task.h for what a task may ask and how failures are told, result.h for results,
+ * imap.h for results one by one, progress.h for a bar, log.h for seeing what happens.
  * Workers ignore SIGINT, so that Ctrl-C is the program's to handle; all other signals
  * have their default action in them.
  */
@@ -96,13 +104,16 @@ typedef struct mp_pool_options {
     uint64_t seed;           /* for mp_task_seed */
 } mp_pool_options;
 
+/* Members that name another call than the one they are given to are ignored. */
 typedef struct mp_task_options {
     size_t struct_size;       /* set by MP_TASK_OPTIONS */
     void *context;            /* given to the task; NULL: the pool's */
-    mp_task_failure *failure; /* mp_pool_apply: filled if the task fails; may be NULL */
+    mp_task_failure *failure; /* mp_pool_apply: why it failed; its error is 0 if the
+                                 task did not, also if the call did; may be NULL */
     int time_limit_ms;        /* 0: the pool's */
     int soft_time_limit_ms;   /* 0: the pool's */
-    int retries;              /* run it again up to so often if its worker dies */
+    int retries;              /* run it again up to so often if its worker dies or it
+                                 calls exit; not for other failures */
     int reserved;             /* zero */
     mp_done_fn *callback;     /* mp_pool_apply_async: called when it is settled */
     void *callback_arg;       /* given to `callback` */
@@ -111,20 +122,22 @@ typedef struct mp_task_options {
 typedef struct mp_map_options {
     size_t struct_size;       /* set by MP_MAP_OPTIONS */
     void *context;            /* given to the tasks; NULL: the pool's */
-    mp_task_failure *failure; /* mp_pool_map: the failed item of the lowest index */
+    mp_task_failure *failure; /* mp_pool_map: the failed item of the lowest index; its
+                                 error is 0 if none failed, also if the call did */
     size_t chunk_size;        /* items that a worker takes at once; 0: as many as it
                                  does in some microseconds, which suits any map */
     int *errors;              /* `count` numbers, each set to what its item returned,
-                                 EOWNERDEAD, ETIME or ECANCELED; NULL: not wanted */
+                                 EOWNERDEAD, ETIME or ECANCELED; NULL: not wanted.
+                                 For who, how and text of each there is imap.h */
     int time_limit_ms;        /* of each item; 0: the pool's */
     int soft_time_limit_ms;   /* of each item; 0: the pool's */
-    int retries;              /* run an item again up to so often if its worker dies */
+    int retries;              /* run an item again up to so often if its worker dies or
+                                 it calls exit; not for other failures */
     int stop_at_failure;      /* not 0: run no more items once one has failed; those
                                  that were not run fail with ECANCELED */
-    mp_progress_fn *progress; /* mp_pool_map, mp_pool_reduce: called in the calling thread
-                                 about every `progress_ms`, and once at the end, then
-                                 with all items done unless some were not run;
-                                 see also progress.h */
+    mp_progress_fn *progress; /* called in the thread that waits for the map, about every
+                                 `progress_ms`, and once at the end, then with all items
+                                 done unless some were not run; see also progress.h */
     void *progress_arg;       /* given to `progress` */
     int progress_ms;          /* 0: 100 */
     int reserved;             /* zero */
@@ -206,14 +219,17 @@ MP_API int mp_pool_apply_async(mp_pool *pool, mp_task_fn *task, const void *arg,
  * Arrays in the arena are read and written in place.  Others are moved through the
  * arena in windows while workers compute, so that memory does not double.
  *
+ * If `items` is NULL and `item_size` is 0 the items are the numbers from 0 to `count - 1`,
+ * and each task gets a pointer to a uint64_t.
+ *
  * A failing item does not stop the others.  The bytes of its result are undefined.
  *
  * Returns 0, or the error of the failed item with the lowest index, or as
  * mp_pool_apply, and
- *   EINVAL      there are items, but `items` is NULL or `item_size` is 0
+ *   EINVAL      one of `items` and `item_size` is 0 and the other is not
  *   EOVERFLOW   `count` times a size does not fit into memory
- * `count` of 0 is done at once.  For items that cannot be told apart from failures
- * of the call itself, look at `failure`: its `error` is then not 0.
+ * `count` of 0 is done at once.  Where a task may return one of these numbers itself, look
+ * at `failure`: its `error` is not 0 if an item failed.
  *
  * Processes: the creator of the pool.  Threads: any.  Signal handlers: no.
  * Python:    pool.map(task, items, chunksize); starmap: let the item be a struct
@@ -302,12 +318,12 @@ typedef struct mp_pool_status {
     unsigned processes; /* workers that there should be */
     unsigned alive;     /* that there are */
     unsigned busy;      /* of these, at work */
-    unsigned deaths;    /* workers that died, since mp_pool_new */
+    unsigned deaths;    /* workers that died of themselves, since mp_pool_new */
     uint64_t submitted; /* tasks, and items of maps */
     uint64_t queued;    /* of these, not yet begun */
     uint64_t running;
     uint64_t done;      /* settled, with or without failure */
-    uint64_t failed;    /* of these */
+    uint64_t failed;    /* of these, cancelled and dropped ones included */
     int error;          /* 0, or EPIPE: closed, ECANCELED: terminated, EOWNERDEAD: broken */
     int reserved;       /* zero */
     char text[MP_TASK_TEXT_SIZE]; /* why it is broken, or "" */
@@ -333,8 +349,12 @@ MP_API int mp_pool_get_status(mp_pool *pool, mp_pool_status *status);
  * Those that it finds run in the order of submission.  What they submit is left for the
  * next call.  Takes time for what is settled and what is running, not for what is queued.
  *
- * Returns 0 if any was run, or ETIMEDOUT, or EPIPE if no callback is outstanding, or
- * EINVAL for NULL or a bad timeout, or EPERM.
+ * Returns 0 if any was run, or
+ *   ETIMEDOUT   none of those with a callback is settled
+ *   EPIPE       none has a callback, whatever else is outstanding: there is nothing to
+ *               wait for.  It does not mean that the pool has ended.
+ *   EINVAL      `pool` is NULL, or a bad timeout
+ *   EPERM       another process made the pool
  *
  * Processes: the creator of the pool.  Threads: any; a callback runs once, in one of
  * them.  Signal handlers: no.
@@ -348,8 +368,8 @@ MP_API int mp_pool_poll(mp_pool *pool, int timeout_ms);
  * For poll, select and epoll, to wait for a pool and other things at once; the pool must
  * have been made with `.pollable`.  When it is readable, call mp_pool_poll(pool,
  * MP_NOWAIT), which makes it unreadable again, and then ask those results that have no
- * callback.  That should be one thread's business, for another that polls makes it
- * unreadable as well.  It may be readable for nothing.  It is readable too when the pool
+ * callback, and imaps until ETIMEDOUT; what mp_pool_poll returns is no error here.  That
+ * should be one thread's business, for another that polls makes it unreadable as well.  It may be readable for nothing.  It is readable too when the pool
  * has ended, however it did; the next call of mp_pool_poll then settles what is left and
  * makes it unreadable for good.  It belongs to the pool: do not read it, do not close it.
  *

@@ -78,9 +78,10 @@ MP_API int mp_async_result_wait(mp_async_result *result, int timeout_ms);
 /*
  * mp_async_result_get - wait, and take the result.
  *
- * For a task, up to `size` bytes of its result are copied to `value`.  For a map,
- * results are in the array that mp_pool_map_async was given; `value` may be NULL with
- * a size of 0, or else is filled with that many bytes of it.  It can be got again.
+ * For a task, the bytes of its result are copied to `value`, which has room for `size`.
+ * For a map, results are in the array that mp_pool_map_async was given, and are copied to
+ * `value` as well.  If `value` is NULL and `size` is 0 nothing is copied.  It can be got
+ * again.
  *
  * Returns 0, or what the task returned, or for a map the error of the failed item with
  * the lowest index, or
@@ -88,7 +89,7 @@ MP_API int mp_async_result_wait(mp_async_result *result, int timeout_ms);
  *   EOWNERDEAD   the worker died
  *   ETIME        it took longer than its time limit
  *   ECANCELED    it was cancelled, or the pool was terminated
- *   EMSGSIZE     `size` is less than the result's; nothing was copied
+ *   EMSGSIZE     `value` has less room than the result needs; nothing was copied
  *   EINVAL       `result` is NULL, a NULL pointer has a size, or a bad timeout
  *   EPERM        in another process than the pool's creator
  *

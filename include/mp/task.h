@@ -47,24 +47,22 @@ typedef int mp_task_fn(const void *arg, void *result, void *context);
 /* Bytes that the text of a failure may have, its zero included. */
 #define MP_TASK_TEXT_SIZE 192
 
-/* What happened to an item that has no result. */
+/* What happened to an item that has no result, and what its error is then. */
 typedef enum mp_failure_kind {
-    MP_FAILURE_NONE,       /* it has one */
-    MP_FAILURE_RETURNED,   /* the task returned an error */
-    MP_FAILURE_DIED,       /* a signal ended the worker: a crash, a kill, no memory */
-    MP_FAILURE_EXITED,     /* the task called exit */
-    MP_FAILURE_TIME_LIMIT, /* it took longer than its time limit */
-    MP_FAILURE_CANCELLED,  /* cancelled, or the pool was terminated */
-    MP_FAILURE_POOL        /* the pool broke before it was run */
+    MP_FAILURE_NONE,       /* 0: it has one */
+    MP_FAILURE_RETURNED,   /* what the task returned, or the source of an imap */
+    MP_FAILURE_DIED,       /* EOWNERDEAD: a signal ended the worker: a crash, a kill, ... */
+    MP_FAILURE_EXITED,     /* EOWNERDEAD: the task called exit */
+    MP_FAILURE_TIME_LIMIT, /* ETIME: it took longer than its time limit */
+    MP_FAILURE_CANCELLED,  /* ECANCELED: cancelled, or the pool was terminated */
+    MP_FAILURE_POOL        /* EOWNERDEAD: the pool broke before it was run */
 } mp_failure_kind;
 
 /* Why an item failed. */
 typedef struct mp_task_failure {
-    int error;      /* what the task returned, or for the kinds of failure above
-                       EOWNERDEAD, EOWNERDEAD, ETIME, ECANCELED, EOWNERDEAD;
-                       0: none failed */
+    int error;      /* as `kind` says; 0: none failed */
     int exitcode;   /* of a worker that ended, as mp_process_exitcode: -9, 1, ... */
-    pid_t pid;      /* the worker that ran it, or 0 */
+    pid_t pid;      /* the worker in which it failed, or 0 */
     int attempts;   /* how often it was run; 1 unless it was retried, 0 if it was not */
     uint64_t index; /* which item, from 0 */
     size_t max_rss; /* bytes of memory that a worker which ended has had at most */

@@ -308,12 +308,11 @@ int mp_imap_next(mp_imap *map, void *result, mp_task_failure *failure, int timeo
     mp_task_failure unwanted;
     int64_t deadline;
 
-    if (!map)
-        return EINVAL;
     if (!failure)
         failure = &unwanted;
-    failure->error = 0;
-    failure->kind = MP_FAILURE_NONE;
+    *failure = (mp_task_failure){0};
+    if (!map)
+        return EINVAL;
     int err = map->epoch == mp__fork_epoch ? mp__deadline(timeout_ms, &deadline) : EPERM;
     if (!err)
         err = get_ready(map, deadline);
@@ -321,7 +320,6 @@ int mp_imap_next(mp_imap *map, void *result, mp_task_failure *failure, int timeo
         return err;
 
     struct mp__slot *slot = map->ready.first;
-    *failure = (mp_task_failure){0};
     if (slot->error)
         err = take_error(slot, failure);
     else if (slot->window.job)

@@ -408,6 +408,8 @@ static int make_plan(struct mp__map *plan, mp_task_failure **failure, const mp_p
     int err = mp__pool_check(pool);
     if (!err)
         err = mp__options_read(&known, sizeof(known), options);
+    if (!err && known.failure)
+        *known.failure = (mp_task_failure){0};
     if (!err)
         err = mp__limits_read(&limits, pool, known.time_limit_ms, known.soft_time_limit_ms,
                               known.retries);

@@ -185,6 +185,8 @@ int mp_pool_apply(mp_pool *pool, mp_task_fn *function, const void *arg, size_t a
         err = read_options(&known, pool, options);
     if (err)
         return err;
+    if (known.failure)
+        *known.failure = (mp_task_failure){0};
 
     uint64_t number;
     struct mp__task *task;
