@@ -369,9 +369,11 @@ MP_API int mp_pool_poll(mp_pool *pool, int timeout_ms);
  * have been made with `.pollable`.  When it is readable, call mp_pool_poll(pool,
  * MP_NOWAIT), which makes it unreadable again, and then ask those results that have no
  * callback, and imaps until ETIMEDOUT; what mp_pool_poll returns is no error here.  That
- * should be one thread's business, for another that polls makes it unreadable as well.  It may be readable for nothing.  It is readable too when the pool
- * has ended, however it did; the next call of mp_pool_poll then settles what is left and
- * makes it unreadable for good.  It belongs to the pool: do not read it, do not close it.
+ * should be one thread's business, for another that polls makes it unreadable as well.
+ *
+ * It may be readable for nothing.  It is readable too when the pool has ended, however it
+ * did; the next call of mp_pool_poll then settles what is left and makes it unreadable for
+ * good.  It belongs to the pool: do not read it, do not close it.
  *
  * Returns 0 with `*fd` set, or ENOTSUP if the pool was not made for it, or EINVAL for
  * NULL, or EPERM.
