@@ -183,17 +183,29 @@ struct terminal {
     int saved; /* standard error as it was */
 };
 
+/* A system without /dev/pts, a bare chroot for example, has no terminals to give. */
+static int open_slave(int master)
+{
+    const char *name = ptsname(master);
+
+    if (grantpt(master) != 0 || unlockpt(master) != 0 || !name)
+        return -1;
+    return open(name, O_RDWR | O_NOCTTY);
+}
+
 static void terminal_open(struct terminal *terminal, unsigned short columns)
 {
     struct winsize size = {.ws_row = 24, .ws_col = columns};
     struct termios raw;
 
     terminal->master = posix_openpt(O_RDWR | O_NOCTTY);
-    assert_true(terminal->master >= 0);
-    assert_int_equal(grantpt(terminal->master), 0);
-    assert_int_equal(unlockpt(terminal->master), 0);
-    int slave = open(ptsname(terminal->master), O_RDWR | O_NOCTTY);
-    assert_true(slave >= 0);
+    int slave = terminal->master < 0 ? -1 : open_slave(terminal->master);
+    if (slave < 0) {
+        fprintf(stderr, "SKIPPED: this system has no pseudo terminals\n");
+        if (terminal->master >= 0)
+            close(terminal->master);
+        skip();
+    }
     assert_int_equal(tcgetattr(slave, &raw), 0);
     raw.c_oflag &= ~(tcflag_t)OPOST;
     assert_int_equal(tcsetattr(slave, TCSANOW, &raw), 0);
@@ -340,9 +352,12 @@ static void test_bar_of_a_map(void **state)
     (void)state;
     char text[8192];
     struct terminal terminal;
-    mp_pool *pool = make();
     int items[500] = {0};
 
+    /* Workers must not inherit it; but where there is none, the test ends here. */
+    terminal_open(&terminal, 60);
+    terminal_close(&terminal, text, sizeof text);
+    mp_pool *pool = make();
     terminal_open(&terminal, 60);
     int err = mp_pool_map(pool, fail_if_odd, items, 500, sizeof *items, NULL, 0,
                           MP_MAP_OPTIONS(.progress = mp_progress_bar,
