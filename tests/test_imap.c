@@ -837,9 +837,8 @@ static void test_pool_is_freed_first(void **state)
     }
 }
 
-static void test_pool_breaks(void **state)
+static void break_pool(bool is_closed)
 {
-    (void)state;
     leak_ignore_arena();
     for (size_t k = 0; k < COUNT_OF(kinds); k++) {
         struct words *words = new_words();
@@ -856,12 +855,27 @@ static void test_pool_breaks(void **state)
             0);
         assert_true(eventually(has_begun, words, SOON));
         assert_int_equal(descendants(getpid(), pids, 3), 3);
+        if (is_closed)
+            assert_int_equal(mp_pool_close(pool), 0);
         kill(pids[0], SIGKILL);
         assert_ends(map, EOWNERDEAD);
         mp_imap_free(map);
         mp_pool_free(pool);
         mp_shared_free(words);
     }
+}
+
+static void test_pool_breaks(void **state)
+{
+    (void)state;
+    break_pool(false);
+}
+
+/* It takes what the imap still brings, but not when nobody is there any more. */
+static void test_closed_pool_breaks(void **state)
+{
+    (void)state;
+    break_pool(true);
 }
 
 /* --- leaving early ---------------------------------------------------------------- */
@@ -1152,6 +1166,7 @@ int main(void)
         TEST(test_close_and_free),
         TEST(test_pool_is_freed_first),
         TEST(test_pool_breaks),
+        TEST(test_closed_pool_breaks),
         TEST(test_free_early),
         TEST(test_free_waits_for_items_in_place),
         TEST(test_free_anywhere),

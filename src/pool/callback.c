@@ -54,7 +54,8 @@ void mp__callback_add(mp_async_result *result)
     while (before && before->number > result->number)
         before = before->before;
     insert_behind(&pool->outstanding, before, result);
-    if (result->map && mp__map_settled(result->map))
+    /* It was settled before it was listed: always so in a serial pool. */
+    if ((result->map || pool->serial) && mp__result_settled(result))
         mp__pool_tell(pool->shared);
 }
 
@@ -71,13 +72,26 @@ bool mp__callback_claim(mp_async_result *result)
     return true;
 }
 
-/* Run the callback of a result that is claimed; then the result may be gone. */
+static bool claim_to_run(mp_async_result *result)
+{
+    result->running = mp__callback_claim(result);
+    return result->running;
+}
+
+/*
+ * Run the callback of a result that is claimed; then the result may be gone.  Whoever
+ * frees it meanwhile, the callback itself or another thread, leaves that to be done here.
+ */
 static void run(mp_async_result *result)
 {
-    bool wanted = result->wanted;
+    mp_pool *pool = result->pool;
 
     result->callback(result, result->callback_arg);
-    if (!wanted)
+    pthread_mutex_lock(&pool->mutex);
+    result->running = false;
+    bool drop = !result->wanted || result->dropped;
+    pthread_mutex_unlock(&pool->mutex);
+    if (drop)
         mp_async_result_free(result);
 }
 
@@ -86,7 +100,7 @@ void mp__callback_run(mp_async_result *result)
     if (!result->callback)
         return;
     pthread_mutex_lock(&result->pool->mutex);
-    bool claimed = mp__callback_claim(result);
+    bool claimed = !result->running && claim_to_run(result);
     pthread_mutex_unlock(&result->pool->mutex);
     if (claimed)
         run(result);
@@ -116,7 +130,7 @@ int mp__callbacks_run(mp_pool *pool)
     ripen(pool);
     int err = pool->ripe.first ? 0 : none_left(pool) ? EPIPE : ETIMEDOUT;
     while (!pool->freed && (result = pool->ripe.first)) {
-        mp__callback_claim(result);
+        claim_to_run(result);
         pthread_mutex_unlock(&pool->mutex);
         run(result);
         pthread_mutex_lock(&pool->mutex);
@@ -128,12 +142,13 @@ int mp__callbacks_run(mp_pool *pool)
 /* Drop those of a list that the caller does not have. */
 static void drop_unwanted(mp_pool *pool, struct mp__callbacks *list)
 {
-    mp_async_result *behind;
-
-    for (mp_async_result *result = list->first; result; result = behind) {
-        behind = result->behind;
-        if (result->wanted)
-            continue;
+    for (;;) {
+        mp_async_result *result = list->first;
+        while (result && result->wanted)
+            result = result->behind;
+        if (!result)
+            return;
+        take_out(result);
         pthread_mutex_unlock(&pool->mutex);
         mp_async_result_free(result);
         pthread_mutex_lock(&pool->mutex);

@@ -232,6 +232,7 @@ static int wait_for_any(mp_imap *map, int64_t deadline)
     for (;;) {
         uint32_t heard = atomic_load(&shared->heard);
         atomic_store(&shared->listens, 1);
+        atomic_thread_fence(memory_order_seq_cst);
         if (collect(map, true))
             return 0;
         int err = mp__park(&sleep, &shared->heard, heard, atomic_load(&shared->supervisor));

@@ -109,7 +109,8 @@ static int new_map(struct mp__map **out, const struct mp__map *plan, unsigned wo
     size_t window_items = choose_window(plan, workers, in_turn);
     if (window_items > plan->count)
         window_items = plan->count ? plan->count : 1;
-    size_t window_count = (plan->count + window_items - 1) / window_items;
+    size_t window_count =
+        plan->count / window_items + (plan->count % window_items != 0);
     size_t slots = window_count;
 
     if (in_turn && slots > WINDOWS_UNDER_WAY)
@@ -419,7 +420,8 @@ static int make_plan(struct mp__map *plan, mp_task_failure **failure, const mp_p
         known.progress_ms < 0)
         return EINVAL;
     if ((item_size && count > SIZE_MAX / 4 / item_size) ||
-        (result_size && count > SIZE_MAX / 4 / result_size))
+        (result_size && count > SIZE_MAX / 4 / result_size) ||
+        (known.errors && count > SIZE_MAX / 4 / sizeof(int)))
         return EOVERFLOW;
     *plan = (struct mp__map){
         .task = task,

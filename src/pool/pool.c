@@ -354,7 +354,11 @@ void mp__pool_watch(mp_pool *pool)
         !mp__member_is_dead(atomic_load(&shared->supervisor)))
         return;
     mp__child_wait(pool->supervisor_pid, MP__NEVER);
-    atomic_compare_exchange_strong(&shared->state, &open, MP__POOL_BROKEN);
+    /* A pool that is closed and fed by an imap would go on being fed. */
+    uint32_t closed = MP__POOL_CLOSED;
+    if (!atomic_compare_exchange_strong(&shared->state, &open, MP__POOL_BROKEN) &&
+        mp__pool_takes(shared))
+        atomic_compare_exchange_strong(&shared->state, &closed, MP__POOL_BROKEN);
     uint32_t state = atomic_load(&shared->state);
     if (state == MP__POOL_BROKEN)
         mp__log(MP_LOG_ERROR, "pool (supervisor %d) broken: %s", (int)pool->supervisor_pid,
@@ -412,7 +416,7 @@ int mp_pool_terminate(mp_pool *pool)
         return 0;
     }
     mp__supervisor_ring(pool->shared);
-    int64_t grace_ms = pool->shared->options.grace_ms + SUPERVISOR_GRACE_MS;
+    int64_t grace_ms = (int64_t)pool->shared->options.grace_ms + SUPERVISOR_GRACE_MS;
     int64_t deadline = mp__now() + grace_ms * MP__MILLISECOND;
     if (mp__child_wait(pool->supervisor_pid, deadline) == ETIMEDOUT) {
         kill(pool->supervisor_pid, SIGKILL);

@@ -51,6 +51,7 @@
 #include "base/atomic.h"
 
 #define MP__WORKERS_MAX 4096
+#define MP__PLACES_MAX (MP__WORKERS_MAX + 1 + MP__WORKERS_MAX / 16) /* with spare ones */
 #define MP__SEGMENT_TASKS 512
 #define MP__DIRECTORY_SIZE 8192
 #define MP__OPEN_MAPS 64
@@ -216,7 +217,7 @@ struct mp__pool_shared {
     _Alignas(MP__CACHE_LINE) _Atomic uint64_t head; /* tasks below were offered */
     _Alignas(MP__CACHE_LINE) _Atomic uint64_t spinner; /* worker + 1 that spins for work */
     _Alignas(MP__CACHE_LINE) _Atomic uint64_t open[MP__OPEN_MAPS]; /* map number + 1 */
-    _Alignas(MP__CACHE_LINE) _Atomic uint64_t idle[MP__WORKERS_MAX / 64];
+    _Alignas(MP__CACHE_LINE) _Atomic uint64_t idle[MP__PLACES_MAX / 64 + 1];
 };
 
 /* Whether more tasks may come. */

@@ -390,6 +390,11 @@ void mp_async_result_free(mp_async_result *result)
         return;
     }
     pthread_mutex_lock(&pool->mutex);
+    if (result->running) {
+        result->dropped = true;
+        pthread_mutex_unlock(&pool->mutex);
+        return;
+    }
     mp__callback_claim(result);
     if (result->map) {
         pthread_mutex_unlock(&pool->mutex);

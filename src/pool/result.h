@@ -16,7 +16,9 @@ struct mp_async_result {
     int64_t began;         /* the task was submitted */
     mp_done_fn *callback;  /* or NULL */
     void *callback_arg;
-    bool wanted; /* the caller has it */
+    bool wanted;  /* the caller has it */
+    bool running; /* its callback runs */
+    bool dropped; /* it was freed meanwhile */
     /* Where it waits for its callback to be run: see callback.c. */
     struct mp__callbacks *list; /* NULL: in none any more */
     mp_async_result *before;

@@ -197,11 +197,18 @@ static void settle_single(struct mp__pool_shared *shared, struct mp__task *task,
         /* It took the number but not the task, which is offered again. */
         mp__queue_rewind(shared, number);
     } else if (((word >> 10) & 0x3fff) == place + 1) {
+        if (task->kind == MP_FAILURE_RETURNED) {
+            /* It died between the end of its task and saying so. */
+            task->exitcode = 0;
+            task->pid = death->pid;
+            mp__task_settle(shared, task, number);
+            return;
+        }
         if (!may_retry(death) || task->attempts >= task->retries) {
             fail_single(shared, task, number, death);
             return;
         }
-        /* It may have died after its task had returned an error. */
+        /* It may have died when it had begun to say that its task has failed. */
         drop_text(task);
         task->attempts++;
         task->kind = MP_FAILURE_NONE;

@@ -42,14 +42,17 @@ static void run_single(struct mp__pool_shared *shared, struct mp__worker *self,
     int err = task->task(task->arg, task->result, task->context);
     mp__limits_end();
 
+    task->error = err;
     if (err) {
+        keep_text(task, err);
+        /* From here on it is not tried again, for it has come to its end. */
+        mp__kill_point_order();
+        task->kind = MP_FAILURE_RETURNED;
+        mp__kill_point_order();
         task->exitcode = 0;
         task->pid = getpid();
-        keep_text(task, err);
-        task->kind = MP_FAILURE_RETURNED;
         mp__worker_count(&self->failed, 1);
     }
-    task->error = err;
     mp__worker_count(&self->done, 1);
     if (traced)
         mp__trace_end(&event, self, 1, err);
@@ -232,9 +235,11 @@ static _Noreturn void leave(struct mp__pool_shared *shared, struct mp__worker *s
         mp__await_end();
     /* A finalizer that crashes is no reason to have it run again. */
     atomic_store(&self->leaving, why);
-    /* The supervisor may have counted on it a moment ago. */
-    if (mp__queue_has_work(shared))
+    /* Somebody may have counted on it a moment ago. */
+    if (mp__queue_has_work(shared)) {
+        mp__queue_ring(shared);
         mp__supervisor_ring(shared);
+    }
     if (shared->options.finalizer)
         shared->options.finalizer(shared->options.context);
     mp__child_exit(0);
