@@ -57,6 +57,7 @@ bool is_doomed(uint32_t person)
 
 void enter(enum phase phase)
 {
+    atomic_fetch_add(&my_seat->moves, 1);
     atomic_store(&my_seat->phase, (int)phase);
 }
 
@@ -64,7 +65,7 @@ void enter(enum phase phase)
  * A seat is given up in the opposite order (see seat_somebody), so that nobody is
  * blamed for what somebody before has left.
  */
-unsigned count_phase(enum phase phase)
+static unsigned count_once(enum phase phase)
 {
     unsigned count = 0;
 
@@ -74,6 +75,27 @@ unsigned count_phase(enum phase phase)
             count++;
     }
     return count;
+}
+
+static uint64_t count_moves(void)
+{
+    uint64_t moves = 0;
+
+    for (unsigned i = 0; i < ledger->seats_count; i++)
+        moves += ledger->seats[i].moves;
+    return moves;
+}
+
+/* Who is looked at first may have made place for who is looked at last: it counts only
+   if nobody has moved meanwhile. */
+unsigned count_phase(enum phase phase)
+{
+    for (;;) {
+        uint64_t moves = count_moves();
+        unsigned count = count_once(phase);
+        if (count_moves() == moves)
+            return count;
+    }
 }
 
 int64_t now_ns(void)

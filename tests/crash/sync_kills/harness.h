@@ -36,8 +36,9 @@ struct seat {
     _Alignas(64) _Atomic uint32_t person;
     _Atomic uint32_t gate; /* the last one that it has come to */
     _Atomic int phase;
-    _Atomic bool is_new; /* has not done anything yet */
-    pid_t pid;           /* known to the test only */
+    _Atomic uint32_t moves; /* phases it has entered, counted before it does so */
+    _Atomic bool is_new;    /* has not done anything yet */
+    pid_t pid;              /* known to the test only */
 };
 
 /* From a death to the next round that anybody completes. */
