@@ -541,7 +541,9 @@ static void test_callback_of_cancelled(void **state)
                      0);
     assert_true(eventually(word_is_set, (void *)&words[1], SOON));
     assert_int_equal(mp_async_result_cancel(running), 0);
-    assert_int_equal(mp_pool_poll(pool, SOON), 0);
+    /* It may have ended before cancel has looked whether it has. */
+    if (calls == 2)
+        assert_int_equal(mp_pool_poll(pool, SOON), 0);
     assert_int_equal(calls, 3);
     assert_int_equal(mp_async_result_get(running, NULL, 0, 0), ECANCELED);
     mp_async_result_free(running);
