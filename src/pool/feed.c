@@ -4,14 +4,10 @@
 #include <mp/shared.h>
 #include <string.h>
 
+#include "base/size.h"
 #include "pool/imap.h"
 #include "pool/job.h"
 #include "pool/result.h"
-
-static size_t aligned(size_t size, size_t unit)
-{
-    return (size + unit - 1) & ~(unit - 1);
-}
 
 struct mp__slot_layout mp__slot_layout(const struct mp_imap *map)
 {
@@ -19,16 +15,16 @@ struct mp__slot_layout mp__slot_layout(const struct mp_imap *map)
     size_t items = map->copies ? map->item_size : 0;
 
     if (map->chunk == 1) {
-        layout.results = aligned(items, 16);
+        layout.results = mp__round_up(items, 16);
         layout.size = layout.results + map->result_size;
         return layout;
     }
-    layout.results = aligned(map->chunk * items, MP__CACHE_LINE);
+    layout.results = mp__round_up(map->chunk * items, MP__CACHE_LINE);
     layout.details =
-        layout.results + aligned(map->chunk * map->result_size, MP__CACHE_LINE);
+        layout.results + mp__round_up(map->chunk * map->result_size, MP__CACHE_LINE);
     layout.errors = layout.details + map->chunk * sizeof(mp_task_failure);
     layout.attempts = layout.errors + map->chunk * sizeof(int);
-    layout.size = layout.attempts + (map->retries ? map->chunk : 0);
+    layout.size = layout.attempts + (map->call.retries ? map->chunk : 0);
     return layout;
 }
 
@@ -115,8 +111,7 @@ static int publish_single(struct mp_imap *map, struct mp__slot *slot)
         memory = task->data;
         memcpy(memory, slot->data, sizeof(slot->data));
     }
-    mp__task_prepare(task, map->task, map->context, &map->limits, map->retries);
-    task->call = map->call;
+    mp__task_prepare(task, &map->call);
     task->index = window->start;
     task->block = NULL;
     task->arg = map->copies ? memory : map->items + window->start * map->item_size;
@@ -132,8 +127,6 @@ static void fill_job(const struct mp_imap *map, struct mp__window *window)
     struct mp__job *job = window->job;
     char *block = window->block;
 
-    job->task = map->task;
-    job->context = map->context;
     job->items = NULL;
     if (map->item_size)
         job->items = map->copies ? block : map->items + window->start * map->item_size;
@@ -142,17 +135,9 @@ static void fill_job(const struct mp_imap *map, struct mp__window *window)
     job->result_size = map->result_size;
     job->details = (mp_task_failure *)(void *)(block + layout.details);
     job->errors = (int *)(void *)(block + layout.errors);
-    memset(job->errors, 0, window->count * sizeof(int));
-    job->retries = (uint8_t)map->retries;
-    job->attempts = map->retries ? (uint8_t *)block + layout.attempts : NULL;
-    if (job->attempts)
-        memset(job->attempts, 0, window->count);
-    job->first = window->start;
-    job->call = map->call;
     job->chunk = map->chunk;
-    job->limits = map->limits;
     atomic_store_explicit(&job->crowd, 1, memory_order_relaxed);
-    mp__job_deal(job, window->count, 1);
+    mp__window_deal(window, &map->call, block + layout.attempts, 1);
 }
 
 static int publish_chunk(struct mp_imap *map, struct mp__slot *slot)
@@ -186,7 +171,7 @@ static int publish(struct mp_imap *map)
 /* The pool is no more: that is the next item's error, and the last one's. */
 static void refuse(struct mp_imap *map)
 {
-    uint32_t state = atomic_load(&map->pool->shared->state);
+    bool broken = atomic_load(&map->pool->shared->state) == MP__POOL_BROKEN;
     struct mp__slot *slot = mp__slot_remove(&map->prepared, NULL);
 
     while (map->prepared.first)
@@ -201,8 +186,8 @@ static void refuse(struct mp_imap *map)
     map->source_error = 0;
     if (!slot)
         return;
-    slot->error = state == MP__POOL_BROKEN ? EOWNERDEAD : ECANCELED;
-    slot->kind = state == MP__POOL_BROKEN ? MP_FAILURE_POOL : MP_FAILURE_CANCELLED;
+    slot->kind = broken ? MP_FAILURE_POOL : MP_FAILURE_CANCELLED;
+    slot->error = mp__failure_error(slot->kind);
     slot->window.count = 1;
     slot->window.task = NULL;
     slot->taken = 0;

@@ -13,7 +13,6 @@
 #include "pool/job.h"
 #include "pool/result.h"
 #include "shm/member.h"
-#include "sync/park.h"
 
 /* What a window has by default: items for each worker, chunks, and bytes at most. */
 #define WINDOW_ITEMS 64
@@ -25,19 +24,17 @@
 /* Making one */
 
 static int read_options(mp_imap *plan, size_t *window, const mp_pool *pool,
-                        const mp_imap_options *options)
+                        mp_task_fn *task, const mp_imap_options *options)
 {
     mp_imap_options known;
     int err = mp__options_read(&known, sizeof(known), options);
     if (!err)
-        err = mp__limits_read(&plan->limits, pool, known.time_limit_ms,
-                              known.soft_time_limit_ms, known.retries);
+        err = mp__call_read(&plan->call, pool, task, known.context, known.time_limit_ms,
+                            known.soft_time_limit_ms, known.retries);
     if (!err && known.reserved)
         err = EINVAL;
     if (err)
         return err;
-    plan->context = known.context ? known.context : pool->shared->options.context;
-    plan->retries = (unsigned)known.retries;
     plan->source = known.source;
     plan->source_state = known.source_state;
     size_t chunk = known.chunk_size ? known.chunk_size : 1;
@@ -56,14 +53,13 @@ static int make_plan(mp_imap *plan, size_t *window, mp_pool *pool, mp_task_fn *t
                      const mp_imap_options *options)
 {
     *plan = (mp_imap){.pool = pool,
-                      .task = task,
                       .items = items,
                       .count = count,
                       .item_size = item_size,
                       .result_size = result_size};
     int err = mp__pool_check(pool);
     if (!err)
-        err = read_options(plan, window, pool, options);
+        err = read_options(plan, window, pool, task, options);
     if (err)
         return err;
     bool has_input = items || plan->source;
@@ -128,7 +124,7 @@ static int enter_pool(mp_imap *map)
     int err = mp__pool_accepts(pool);
     if (!err) {
         map->feeds = true;
-        map->call = pool->calls++;
+        map->call.number = pool->calls++;
         atomic_fetch_add(&pool->shared->feeds, 1);
         pool->results++;
     }
@@ -213,33 +209,16 @@ static bool collect_begun(void *map)
     return collect(map, false);
 }
 
-/* Wait until any slot is settled: see settle.c for who tells. */
+static int collect_all(void *map)
+{
+    return collect(map, true) ? 0 : ETIMEDOUT;
+}
+
 static int wait_for_any(mp_imap *map, int64_t deadline)
 {
-    static _Thread_local struct mp__spin spin;
-    struct mp__pool_shared *shared = map->pool->shared;
-    struct mp__sleep sleep = mp__sleep_until(deadline);
-
-    if (collect(map, !deadline))
+    if (collect(map, false))
         return 0;
-    if (!deadline) {
-        mp__pool_watch(map->pool);
-        return collect(map, true) ? 0 : ETIMEDOUT;
-    }
-    if (mp__queue_awake(shared) < mp__spin_cpus() &&
-        mp__spin_until(&spin, deadline, collect_begun, map))
-        return 0;
-    for (;;) {
-        uint32_t heard = atomic_load(&shared->heard);
-        atomic_store(&shared->listens, 1);
-        atomic_thread_fence(memory_order_seq_cst);
-        if (collect(map, true))
-            return 0;
-        int err = mp__park(&sleep, &shared->heard, heard, atomic_load(&shared->supervisor));
-        mp__pool_watch(map->pool);
-        if (err)
-            return collect(map, true) ? 0 : err;
-    }
+    return mp__look_until(map->pool, deadline, collect_all, collect_begun, map);
 }
 
 static int wait_for_first(mp_imap *map, int64_t deadline)
@@ -348,9 +327,7 @@ static void withdraw(mp_imap *map)
             mp__task_withdraw(shared, window->task, window->number);
             continue;
         }
-        mp__job_cancel(window->job);
-        if (mp__job_done(window->job))
-            mp__task_settle(shared, window->task, window->number);
+        mp__task_drop_items(shared, window->task, window->job, window->number);
     }
 }
 
@@ -392,10 +369,6 @@ void mp_imap_free(mp_imap *map)
             mp__slot_release(map, slot);
             mp_shared_free(slot->window.block);
         }
-    pool->results--;
-    bool last = pool->freed && pool->results == 0;
-    pthread_mutex_unlock(&pool->mutex);
+    mp__pool_release(pool);
     free(map);
-    if (last)
-        mp__pool_destroy(pool);
 }

@@ -44,8 +44,7 @@ struct mp_imap {
     bool copies;    /* items, into memory of the slots */
     bool ended;     /* the input */
     bool feeds;     /* is counted in the pool's `feeds` */
-    mp_task_fn *task;
-    void *context;
+    struct mp__call call;
     const char *items;
     size_t count; /* items at most */
     size_t item_size;
@@ -53,9 +52,6 @@ struct mp_imap {
     mp_source_fn *source;
     void *source_state;
     int source_error; /* to be put in the next slot */
-    struct mp__limits limits;
-    unsigned retries;
-    uint64_t call;    /* for mp_task_seed */
     uint64_t made;    /* items so far */
     uint32_t chunk;
     size_t refill_at; /* so many slots that are idle or spent */

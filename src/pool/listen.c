@@ -38,24 +38,32 @@ static bool is_heard(void *arg)
     return atomic_load(&awaited->shared->heard) != awaited->heard;
 }
 
+bool mp__pool_spin(const mp_pool *pool, struct mp__spin *spin, int64_t deadline,
+                   bool (*done)(void *arg), void *arg)
+{
+    return mp__queue_awake(pool->shared) < mp__spin_cpus() &&
+           mp__spin_until(spin, deadline, done, arg);
+}
+
 /* Wait until anything was settled since listen() returned `heard`, or might have been. */
-static int wait_until_heard(mp_pool *pool, struct mp__sleep *sleep, uint32_t heard)
+static int wait_until_heard(mp_pool *pool, struct mp__sleep *sleep, uint32_t heard,
+                            bool spins)
 {
     static _Thread_local struct mp__spin spin;
     struct mp__pool_shared *shared = pool->shared;
     struct awaited awaited = {.shared = shared, .heard = heard};
     int err = 0;
 
-    if (mp__queue_awake(shared) >= mp__spin_cpus() ||
-        !mp__spin_until(&spin, sleep->deadline, is_heard, &awaited))
+    if (!spins || !mp__pool_spin(pool, &spin, sleep->deadline, is_heard, &awaited))
         err = mp__park(sleep, &shared->heard, heard, atomic_load(&shared->supervisor));
     mp__pool_watch(pool);
     return err;
 }
 
-/* Look again and again until that gives something else than ETIMEDOUT. */
-static int look_until(mp_pool *pool, int64_t deadline, int (*look)(void *arg), void *arg)
+int mp__look_until(mp_pool *pool, int64_t deadline, int (*look)(void *arg),
+                   bool (*glance)(void *arg), void *arg)
 {
+    static _Thread_local struct mp__spin spin;
     struct mp__sleep sleep = mp__sleep_until(deadline);
     int err = look(arg);
 
@@ -63,10 +71,12 @@ static int look_until(mp_pool *pool, int64_t deadline, int (*look)(void *arg), v
         mp__pool_watch(pool);
         return look(arg);
     }
+    if (err == ETIMEDOUT && glance && mp__pool_spin(pool, &spin, deadline, glance, arg))
+        err = look(arg);
     while (err == ETIMEDOUT) {
         uint32_t heard = listen(pool->shared);
         err = look(arg);
-        if (err == ETIMEDOUT && wait_until_heard(pool, &sleep, heard))
+        if (err == ETIMEDOUT && wait_until_heard(pool, &sleep, heard, !glance))
             return look(arg);
     }
     return err;
@@ -123,7 +133,7 @@ int mp_async_result_wait_any(mp_async_result *const *results, size_t count, int 
     if (!err)
         err = find_pool(results, count, &pool);
     if (!err)
-        err = look_until(pool, deadline, look_for_any, &any);
+        err = mp__look_until(pool, deadline, look_for_any, NULL, &any);
     if (err)
         return err;
     *index = any.index;
@@ -249,7 +259,7 @@ int mp_pool_poll(mp_pool *pool, int timeout_ms)
     pool->results++;
     pthread_mutex_unlock(&pool->mutex);
     heed(pool);
-    err = look_until(pool, deadline, look_for_callbacks, pool);
+    err = mp__look_until(pool, deadline, look_for_callbacks, NULL, pool);
     pthread_mutex_lock(&pool->mutex);
     mp__pool_release(pool);
     return err;

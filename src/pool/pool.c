@@ -263,15 +263,13 @@ static void reap_orphan(pid_t pid, int64_t deadline)
 }
 
 /* After the supervisor: wait until no worker is left, and settle what they had. */
-static void settle_orphans(mp_pool *pool, int error)
+static void settle_orphans(mp_pool *pool, mp_failure_kind kind)
 {
     struct mp__pool_shared *shared = pool->shared;
     int64_t deadline = mp__now() + ORPHAN_GRACE_NS;
 
-    mp_task_failure death = {.error = error,
-                             .exitcode = -SIGKILL,
-                             .kind = error == ECANCELED ? MP_FAILURE_CANCELLED
-                                                        : MP_FAILURE_POOL};
+    mp_task_failure death = {
+        .error = mp__failure_error(kind), .exitcode = -SIGKILL, .kind = kind};
 
     for (unsigned i = 0; i < shared->place_count; i++) {
         struct mp__worker *worker = &shared->workers[i];
@@ -294,15 +292,15 @@ static void settle_orphans(mp_pool *pool, int error)
     mp__settle_tell(shared);
 }
 
-/* The supervisor has ended: settle the rest with `error`, and reap it. */
-static void finish(mp_pool *pool, int error)
+/* The supervisor has ended: settle the rest, and reap it. */
+static void finish(mp_pool *pool, mp_failure_kind kind)
 {
     int exitcode;
 
     pthread_mutex_lock(&pool->mutex);
     if (!pool->ended) {
-        settle_orphans(pool, error);
-        mp__settle_all(pool, error);
+        settle_orphans(pool, kind);
+        mp__settle_all(pool, kind);
         mp__child_reap(pool->supervisor_pid, &exitcode);
         mp__fork_close(&pool->life);
         pool->ended = true;
@@ -363,7 +361,7 @@ void mp__pool_watch(mp_pool *pool)
     if (state == MP__POOL_BROKEN)
         mp__log(MP_LOG_ERROR, "pool (supervisor %d) broken: %s", (int)pool->supervisor_pid,
                 *shared->reason ? shared->reason : "the supervisor died");
-    finish(pool, state == MP__POOL_TERMINATED ? ECANCELED : EOWNERDEAD);
+    finish(pool, state == MP__POOL_TERMINATED ? MP_FAILURE_CANCELLED : MP_FAILURE_POOL);
 }
 
 int mp_pool_resize(mp_pool *pool, unsigned processes)
@@ -422,7 +420,7 @@ int mp_pool_terminate(mp_pool *pool)
         kill(pool->supervisor_pid, SIGKILL);
         mp__child_wait(pool->supervisor_pid, MP__NEVER);
     }
-    finish(pool, ECANCELED);
+    finish(pool, MP_FAILURE_CANCELLED);
     return 0;
 }
 
@@ -441,7 +439,7 @@ int mp_pool_join(mp_pool *pool, int timeout_ms)
         return mp__serial_join(pool, deadline);
     if (mp__child_wait(pool->supervisor_pid, deadline) == ETIMEDOUT)
         return ETIMEDOUT;
-    finish(pool, EOWNERDEAD);
+    finish(pool, MP_FAILURE_POOL);
     return 0;
 }
 

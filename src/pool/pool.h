@@ -85,6 +85,17 @@ struct mp__limits {
     int soft;
 };
 
+#define MP__RETRIES_MAX 255
+
+/* What is the same for all items of a call of apply, map or imap. */
+struct mp__call {
+    mp_task_fn *task;
+    void *context;
+    struct mp__limits limits;
+    unsigned retries;
+    uint64_t number; /* for mp_task_seed */
+};
+
 struct mp__task {
     _Alignas(MP__CACHE_LINE) _Atomic uint64_t word;
     mp_task_fn *task;
@@ -303,6 +314,9 @@ void mp__task_offer(struct mp__pool_shared *shared, struct mp__task *task,
                     uint64_t number); /* RUNNING -> QUEUED */
 bool mp__task_withdraw(struct mp__pool_shared *shared, struct mp__task *task,
                        uint64_t number); /* QUEUED -> DONE: cancelled */
+bool mp__task_drop_items(struct mp__pool_shared *shared, struct mp__task *task,
+                         struct mp__job *job,
+                         uint64_t number); /* that nobody has begun: was that the rest? */
 void mp__task_cancel(struct mp__pool_shared *shared, struct mp__task *task,
                      uint64_t number); /* a single one, wherever it is */
 void mp__task_end(struct mp__pool_shared *shared, uint64_t number); /* with its workers */
@@ -311,7 +325,8 @@ void mp__settle_worker(struct mp__pool_shared *shared, unsigned worker,
 /* After that, once for any number of them: one may have died between taking a flag or
    another's idle bit and acting on it. */
 void mp__settle_tell(struct mp__pool_shared *shared);
-void mp__settle_all(mp_pool *pool, int error);
+int mp__failure_error(mp_failure_kind kind); /* of items that were not run to their end */
+void mp__settle_all(mp_pool *pool, mp_failure_kind kind);
 void mp__listeners_wake(struct mp__pool_shared *shared);
 void mp__pool_tell(struct mp__pool_shared *shared); /* something was settled */
 void mp__supervisor_ring(struct mp__pool_shared *shared);
@@ -345,6 +360,11 @@ void mp__pool_destroy(mp_pool *pool);
 int mp__heed_open(mp_pool *pool);
 void mp__heed_forked(mp_pool *pool); /* the supervisor has it now */
 void mp__heed_close(mp_pool *pool);
+
+/* result.c: from the options of a call, and those of the pool where it leaves them out.
+   EINVAL if they make no sense. */
+int mp__call_read(struct mp__call *call, const mp_pool *pool, mp_task_fn *task,
+                  void *context, int hard_ms, int soft_ms, int retries);
 
 /* result.c */
 int mp__task_wait(mp_pool *pool, struct mp__task *task, int64_t deadline);

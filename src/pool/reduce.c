@@ -39,7 +39,7 @@
 #include <mp/shared.h>
 #include <string.h>
 
-#include "base/options.h"
+#include "base/size.h"
 #include "pool/job.h"
 #include "pool/map.h"
 
@@ -56,11 +56,6 @@ struct mp__fold {
     char *values;  /* two for each place */
     struct place places[];
 };
-
-static size_t round_up(size_t size)
-{
-    return (size + MP__CACHE_LINE - 1) & ~(size_t)(MP__CACHE_LINE - 1);
-}
 
 static char *value_of(const struct mp__fold *fold, unsigned place, uint64_t which)
 {
@@ -108,16 +103,18 @@ uint32_t mp__fold_next(const struct mp__fold *fold, unsigned place, uint64_t at)
 /* Pages of values that no worker comes to are not touched. */
 static int new_fold(struct mp__fold **out, unsigned places, const void *start, size_t size)
 {
-    size_t head = round_up(sizeof(struct mp__fold) + places * sizeof(struct place));
+    size_t head = mp__round_up(sizeof(struct mp__fold) + places * sizeof(struct place),
+                               MP__CACHE_LINE);
+    size_t stride = mp__round_up(size, MP__CACHE_LINE);
     size_t values = 2 * (size_t)places + 1;
 
     if (size > SIZE_MAX / 4 / values)
         return ENOMEM;
-    struct mp__fold *fold = mp_shared_alloc(head + values * round_up(size));
+    struct mp__fold *fold = mp_shared_alloc(head + values * stride);
     if (!fold)
         return ENOMEM;
     fold->size = size;
-    fold->stride = round_up(size);
+    fold->stride = stride;
     fold->start = (char *)fold + head;
     fold->values = fold->start + fold->stride;
     memcpy(fold->start, start, size);
@@ -141,9 +138,7 @@ int mp_pool_reduce(mp_pool *pool, mp_task_fn *fold, mp_combine_fn *combine,
 {
     mp_map_options known;
     struct mp__fold *values;
-    int err = mp__pool_check(pool);
-    if (!err)
-        err = mp__options_read(&known, sizeof(known), options);
+    int err = mp__map_options(&known, pool, options);
     if (!err && (!fold || !combine || !result || !result_size || known.errors))
         err = EINVAL;
     if (!err)
@@ -151,7 +146,7 @@ int mp_pool_reduce(mp_pool *pool, mp_task_fn *fold, mp_combine_fn *combine,
     if (err)
         return err;
 
-    err = mp__map_run(pool, fold, items, count, item_size, NULL, 0, options, values);
+    err = mp__map_run(pool, fold, items, count, item_size, NULL, 0, &known, values);
     if (!err)
         combine_all(values, pool->shared->place_count, combine, result,
                     known.context ? known.context : pool->shared->options.context);

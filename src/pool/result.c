@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/options.h"
+#include "base/size.h"
 #include "base/sys.h"
 #include "pool/job.h"
 #include "pool/map.h"
@@ -19,18 +20,11 @@ static bool is_settled(void *task)
     return mp__task_settled(task);
 }
 
-/* Worth it only while the workers leave a processor free. */
-static bool spin_until_settled(mp_pool *pool, struct mp__task *task, int64_t deadline)
+int mp__task_wait(mp_pool *pool, struct mp__task *task, int64_t deadline)
 {
     static _Thread_local struct mp__spin spin;
 
-    return mp__queue_awake(pool->shared) < mp__spin_cpus() &&
-           mp__spin_until(&spin, deadline, is_settled, task);
-}
-
-int mp__task_wait(mp_pool *pool, struct mp__task *task, int64_t deadline)
-{
-    if (mp__task_settled(task) || spin_until_settled(pool, task, deadline))
+    if (mp__task_settled(task) || mp__pool_spin(pool, &spin, deadline, is_settled, task))
         return 0;
     if (!deadline) {
         mp__pool_watch(pool);
@@ -53,52 +47,50 @@ int mp__task_wait(mp_pool *pool, struct mp__task *task, int64_t deadline)
     }
 }
 
-static size_t aligned(size_t size)
-{
-    return (size + 15) & ~(size_t)15;
-}
+/* What a result is aligned to that lies behind its argument. */
+#define ARGUMENT_UNIT 16
 
 /* Place argument and result: in the task's own lines if they fit, or in a block. */
 static int place(struct mp__task *task, const void *arg, size_t arg_size,
                  size_t result_size)
 {
     size_t copied = arg_size && !mp_shared_contains(arg) ? arg_size : 0;
+    size_t before = mp__round_up(copied, ARGUMENT_UNIT);
     char *memory = task->data;
 
     if (copied > SIZE_MAX / 4 || result_size > SIZE_MAX / 4)
         return ENOMEM;
     task->block = NULL;
-    if (aligned(copied) + result_size > sizeof(task->data)) {
-        task->block = memory = mp_shared_alloc(aligned(copied) + result_size);
+    if (before + result_size > sizeof(task->data)) {
+        task->block = memory = mp_shared_alloc(before + result_size);
         if (!memory)
             return ENOMEM;
     }
     if (copied)
         memcpy(memory, arg, copied);
     task->arg = copied ? memory : arg;
-    task->result = result_size ? memory + aligned(copied) : NULL;
+    task->result = result_size ? memory + before : NULL;
     return 0;
 }
 
-void mp__task_prepare(struct mp__task *task, mp_task_fn *function, void *context,
-                      const struct mp__limits *limits, unsigned retries)
+void mp__task_prepare(struct mp__task *task, const struct mp__call *call)
 {
-    task->task = function;
-    task->context = context;
+    task->task = call->task;
+    task->context = call->context;
     task->text = NULL;
-    task->limits = *limits;
-    task->retries = (uint8_t)retries;
+    task->limits = call->limits;
+    task->retries = (uint8_t)call->retries;
     task->attempts = 0;
     task->kind = MP_FAILURE_NONE;
     task->error = 0;
     task->index = 0;
+    task->call = call->number;
     /* Partner of mp__task_job. */
     __atomic_store_n(&task->job, NULL, __ATOMIC_RELEASE);
 }
 
-static int submit(mp_pool *pool, mp_task_fn *function, const void *arg, size_t arg_size,
-                  size_t result_size, const mp_task_options *options, bool held,
-                  uint64_t *number, struct mp__task **out)
+static int submit(mp_pool *pool, struct mp__call *call, const void *arg, size_t arg_size,
+                  size_t result_size, bool held, uint64_t *number, struct mp__task **out)
 {
     struct mp__task *task;
     int err = mp__pool_accepts(pool);
@@ -108,53 +100,46 @@ static int submit(mp_pool *pool, mp_task_fn *function, const void *arg, size_t a
         err = place(task, arg, arg_size, result_size);
     if (err)
         return err;
-    const struct mp__limits limits = {options->time_limit_ms, options->soft_time_limit_ms};
-    mp__task_prepare(task, function, options->context, &limits, (unsigned)options->retries);
-    task->call = pool->calls++;
+    call->number = pool->calls++;
+    mp__task_prepare(task, call);
     pool->submitted++;
     mp__queue_publish(pool, *number, task, held);
     *out = task;
     return 0;
 }
 
-int mp__limits_read(struct mp__limits *limits, const mp_pool *pool, int hard_ms,
-                    int soft_ms, int retries)
+int mp__call_read(struct mp__call *call, const mp_pool *pool, mp_task_fn *task,
+                  void *context, int hard_ms, int soft_ms, int retries)
 {
     const mp_pool_options *options = &pool->shared->options;
 
     if (hard_ms < 0 || soft_ms < 0 || retries < 0 || retries > MP__RETRIES_MAX)
         return EINVAL;
-    limits->hard = hard_ms ? hard_ms : options->time_limit_ms;
-    limits->soft = soft_ms ? soft_ms : options->soft_time_limit_ms;
+    *call = (struct mp__call){
+        .task = task,
+        .context = context ? context : options->context,
+        .limits = {.hard = hard_ms ? hard_ms : options->time_limit_ms,
+                   .soft = soft_ms ? soft_ms : options->soft_time_limit_ms},
+        .retries = (unsigned)retries,
+    };
     return 0;
 }
 
-static int read_options(mp_task_options *known, const mp_pool *pool,
-                        const mp_task_options *options)
-{
-    struct mp__limits limits;
-    int err = mp__options_read(known, sizeof(*known), options);
-    if (!err && known->reserved)
-        err = EINVAL;
-    if (!err)
-        err = mp__limits_read(&limits, pool, known->time_limit_ms,
-                              known->soft_time_limit_ms, known->retries);
-    if (err)
-        return err;
-    known->time_limit_ms = limits.hard;
-    known->soft_time_limit_ms = limits.soft;
-    if (!known->context)
-        known->context = pool->shared->options.context;
-    return 0;
-}
-
-static int check_arguments(const mp_pool *pool, mp_task_fn *task, const void *arg,
-                           size_t arg_size)
+/* What apply and apply_async were given; results are theirs to check. */
+static int read_call(struct mp__call *call, mp_task_options *known, const mp_pool *pool,
+                     mp_task_fn *task, const void *arg, size_t arg_size,
+                     const mp_task_options *options)
 {
     int err = mp__pool_check(pool);
-    if (err)
-        return err;
-    return task && (arg || !arg_size) ? 0 : EINVAL;
+    if (!err && (!task || (!arg && arg_size)))
+        err = EINVAL;
+    if (!err)
+        err = mp__options_read(known, sizeof(*known), options);
+    if (!err && known->reserved)
+        err = EINVAL;
+    return err ? err
+               : mp__call_read(call, pool, task, known->context, known->time_limit_ms,
+                               known->soft_time_limit_ms, known->retries);
 }
 
 void mp__task_describe(const struct mp__task *task, mp_task_failure *failure)
@@ -178,11 +163,10 @@ int mp_pool_apply(mp_pool *pool, mp_task_fn *function, const void *arg, size_t a
                   void *result, size_t result_size, const mp_task_options *options)
 {
     mp_task_options known;
-    int err = check_arguments(pool, function, arg, arg_size);
+    struct mp__call call;
+    int err = read_call(&call, &known, pool, function, arg, arg_size, options);
     if (!err && !result && result_size)
         err = EINVAL;
-    if (!err)
-        err = read_options(&known, pool, options);
     if (err)
         return err;
     if (known.failure)
@@ -191,7 +175,7 @@ int mp_pool_apply(mp_pool *pool, mp_task_fn *function, const void *arg, size_t a
     uint64_t number;
     struct mp__task *task;
     pthread_mutex_lock(&pool->mutex);
-    err = submit(pool, function, arg, arg_size, result_size, &known, true, &number, &task);
+    err = submit(pool, &call, arg, arg_size, result_size, true, &number, &task);
     pthread_mutex_unlock(&pool->mutex);
     if (err)
         return err;
@@ -213,9 +197,8 @@ int mp_pool_apply_async(mp_pool *pool, mp_task_fn *function, const void *arg,
                         mp_async_result **out)
 {
     mp_task_options known;
-    int err = check_arguments(pool, function, arg, arg_size);
-    if (!err)
-        err = read_options(&known, pool, options);
+    struct mp__call call;
+    int err = read_call(&call, &known, pool, function, arg, arg_size, options);
     if (err)
         return err;
 
@@ -230,7 +213,7 @@ int mp_pool_apply_async(mp_pool *pool, mp_task_fn *function, const void *arg,
     uint64_t number;
     struct mp__task *task;
     pthread_mutex_lock(&pool->mutex);
-    err = submit(pool, function, arg, arg_size, result_size, &known, kept, &number, &task);
+    err = submit(pool, &call, arg, arg_size, result_size, kept, &number, &task);
     if (!err && kept) {
         result->task = task;
         result->number = number;

@@ -29,6 +29,20 @@ struct mp_async_result {
 void mp__result_give(mp_async_result *result, mp_done_fn *callback, void *callback_arg,
                      mp_async_result **out);
 
+struct mp__spin;
+
+/* listen.c: mp__spin_until, if the workers leave a processor free. */
+bool mp__pool_spin(const mp_pool *pool, struct mp__spin *spin, int64_t deadline,
+                   bool (*done)(void *arg), void *arg);
+
+/*
+ * listen.c: look again and again, whenever anything was settled, until that gives
+ * something else than ETIMEDOUT.  `glance` costs less than `look`, and may miss something:
+ * it is what is called in a loop before there is reason to sleep; or NULL.
+ */
+int mp__look_until(mp_pool *pool, int64_t deadline, int (*look)(void *arg),
+                   bool (*glance)(void *arg), void *arg);
+
 /* result.c: 0, or ETIMEDOUT; no callback is run. */
 int mp__result_wait(mp_async_result *result, int64_t deadline);
 
@@ -42,15 +56,8 @@ void mp__callback_run(mp_async_result *result); /* it was settled: run it unless
 int mp__callbacks_run(mp_pool *pool); /* of what is settled: 0, ETIMEDOUT none, EPIPE */
 void mp__callbacks_drop(mp_pool *pool); /* those of results that the caller has not */
 
-#define MP__RETRIES_MAX 255
-
-/* The limits of a call's options, or else of the pool's.  EINVAL if they make no sense. */
-int mp__limits_read(struct mp__limits *limits, const mp_pool *pool, int hard_ms,
-                    int soft_ms, int retries);
-
-/* Fill in a single task, except for its argument, result and `call`. */
-void mp__task_prepare(struct mp__task *task, mp_task_fn *function, void *context,
-                      const struct mp__limits *limits, unsigned retries);
+/* Fill in a single task, except for its argument and result. */
+void mp__task_prepare(struct mp__task *task, const struct mp__call *call);
 
 /* Why a settled task has failed, if it has. */
 void mp__task_describe(const struct mp__task *task, mp_task_failure *failure);

@@ -182,13 +182,10 @@ static void drop(struct mp__pool_shared *shared, uint64_t number)
     struct mp__job *job = mp__task_job(task, &word);
     if (!mp__task_word_is(word, number) || (word & MP__TASK_STATE) == MP__TASK_DONE)
         return;
-    if (!job) {
+    if (job)
+        mp__task_drop_items(shared, task, job, number);
+    else
         mp__task_withdraw(shared, task, number);
-        return;
-    }
-    mp__job_cancel(job);
-    if (mp__job_done(job))
-        mp__task_settle(shared, task, number);
 }
 
 void mp__serial_terminate(mp_pool *pool)

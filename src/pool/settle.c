@@ -139,6 +139,16 @@ bool mp__task_withdraw(struct mp__pool_shared *shared, struct mp__task *task,
     return true;
 }
 
+bool mp__task_drop_items(struct mp__pool_shared *shared, struct mp__task *task,
+                         struct mp__job *job, uint64_t number)
+{
+    mp__job_cancel(job);
+    if (!mp__job_done(job))
+        return false;
+    mp__task_settle(shared, task, number);
+    return true;
+}
+
 void mp__task_end(struct mp__pool_shared *shared, uint64_t number)
 {
     bool any = false;
@@ -258,13 +268,18 @@ void mp__settle_tell(struct mp__pool_shared *shared)
     mp__pool_tell(shared);
 }
 
-void mp__settle_all(mp_pool *pool, int error)
+int mp__failure_error(mp_failure_kind kind)
+{
+    return kind == MP_FAILURE_CANCELLED    ? ECANCELED
+           : kind == MP_FAILURE_TIME_LIMIT ? ETIME
+                                           : EOWNERDEAD;
+}
+
+void mp__settle_all(mp_pool *pool, mp_failure_kind kind)
 {
     struct mp__pool_shared *shared = pool->shared;
     uint64_t tail = atomic_load(&shared->tail);
-    mp_task_failure what = {.error = error,
-                            .kind = error == ECANCELED ? MP_FAILURE_CANCELLED
-                                                       : MP_FAILURE_POOL};
+    mp_task_failure what = {.error = mp__failure_error(kind), .kind = kind};
 
     for (uint64_t number = pool->oldest * MP__SEGMENT_TASKS; number < tail; number++) {
         struct mp__task *task = mp__queue_task(shared, number);

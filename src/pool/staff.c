@@ -20,8 +20,7 @@
 #include "shm/member.h"
 #include "sync/park.h"
 
-/* How soon after a death at birth, or a failed fork, the next try comes: doubled, ... */
-#define RETRY_FIRST_NS (10 * MP__MILLISECOND)
+/* The most that the time before the next try is doubled to. */
 #define RETRY_MOST_NS (200 * MP__MILLISECOND)
 
 static struct mp__worker *worker_in(const struct mp__supervisor *self, unsigned place)
@@ -142,8 +141,7 @@ static int start_anywhere(struct mp__supervisor *self, bool standby)
 /* As many as there should be */
 
 struct headcount {
-    unsigned at_work; /* or ready for it: all but the following */
-    unsigned leaving; /* too many, or about to be ended */
+    unsigned at_work; /* or ready for it: all but the following, and the surplus */
     unsigned standby;
     unsigned worn; /* at work, and to be replaced soon */
 };
@@ -154,15 +152,13 @@ static struct headcount count_heads(const struct mp__supervisor *self)
 
     for (unsigned i = 0; i < self->shared->place_count; i++) {
         const struct mp__worker *worker = worker_in(self, i);
-        if (!atomic_load(&worker->pid))
+        if (!atomic_load(&worker->pid) || atomic_load(&worker->surplus))
             continue;
-        if (atomic_load(&worker->surplus))
-            count.leaving++;
-        else if (atomic_load(&worker->standby))
+        if (atomic_load(&worker->standby))
             count.standby++;
         else
             count.at_work++;
-        count.worn += atomic_load(&worker->worn) && !atomic_load(&worker->surplus);
+        count.worn += atomic_load(&worker->worn) != 0;
     }
     return count;
 }
@@ -340,7 +336,7 @@ static void count_death(struct mp__supervisor *self, const struct mp__worker *wo
 static void back_off(struct mp__supervisor *self, bool was_ready)
 {
     if (was_ready) {
-        self->retry_ns = RETRY_FIRST_NS;
+        self->retry_ns = MP__RETRY_FIRST_NS;
         return;
     }
     self->retry_at = mp__now() + self->retry_ns;
@@ -362,9 +358,7 @@ static mp_task_failure describe(const struct mp__supervisor *self, unsigned plac
         what.kind = MP_FAILURE_POOL;
     else if (!what.kind)
         what.kind = what.exitcode < 0 ? MP_FAILURE_DIED : MP_FAILURE_EXITED;
-    what.error = what.kind == MP_FAILURE_CANCELLED    ? ECANCELED
-                 : what.kind == MP_FAILURE_TIME_LIMIT ? ETIME
-                                                      : EOWNERDEAD;
+    what.error = mp__failure_error(what.kind);
     return what;
 }
 

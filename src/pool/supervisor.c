@@ -158,7 +158,7 @@ void mp__supervisor_main(struct mp__pool_shared *shared, int life)
         .shared = shared,
         .pid = getpid(),
         .charges = mp__sys_calloc(shared->place_count, sizeof(struct mp__charge)),
-        .retry_ns = 10 * MP__MILLISECOND,
+        .retry_ns = MP__RETRY_FIRST_NS,
     };
 
     rung_for = shared;

@@ -10,6 +10,9 @@
 #include "base/clock.h"
 #include "pool/pool.h"
 
+/* How soon after a death at birth, or a failed fork, the next try comes: then doubled. */
+#define MP__RETRY_FIRST_NS (10 * MP__MILLISECOND)
+
 /* What the supervisor alone knows of the worker in a place. */
 struct mp__charge {
     mp_failure_kind ending; /* why it is being ended, or MP_FAILURE_NONE */

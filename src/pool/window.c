@@ -2,6 +2,8 @@
 /* window.c - jobs for windows of items, and their tasks: see window.h. */
 #include "pool/window.h"
 
+#include <string.h>
+
 #include "pool/job.h"
 
 /* Whether task `number` is still to settle, so that a worker may come to its job. */
@@ -45,6 +47,25 @@ void mp__window_put_job(mp_pool *pool, struct mp__job *job, uint64_t number)
     job->number = number;
     job->next = pool->idle_jobs;
     pool->idle_jobs = job;
+}
+
+void mp__window_deal(struct mp__window *window, const struct mp__call *call, void *attempts,
+                     unsigned shares)
+{
+    struct mp__job *job = window->job;
+
+    job->task = call->task;
+    job->context = call->context;
+    job->limits = call->limits;
+    job->call = call->number;
+    job->first = window->start;
+    job->retries = (uint8_t)call->retries;
+    job->attempts = call->retries ? attempts : NULL;
+    if (job->attempts)
+        memset(job->attempts, 0, window->count);
+    if (job->errors)
+        memset(job->errors, 0, window->count * sizeof(int));
+    mp__job_deal(job, window->count, shares);
 }
 
 int mp__window_publish(mp_pool *pool, struct mp__window *window)

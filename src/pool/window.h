@@ -28,6 +28,11 @@ struct mp__job *mp__window_job(mp_pool *pool);
 /* Give it back: it was for task `number`, which may still be to settle, or MP__NO_TASK. */
 void mp__window_put_job(mp_pool *pool, struct mp__job *job, uint64_t number);
 
+/* Fill in what every job has, and deal it.  `attempts` has room for each item, and is not
+   needed if there are no retries. */
+void mp__window_deal(struct mp__window *window, const struct mp__call *call, void *attempts,
+                     unsigned shares);
+
 /* Publish a window whose job is filled; the task is held.  0, ENOMEM or EAGAIN. */
 int mp__window_publish(mp_pool *pool, struct mp__window *window);
 
