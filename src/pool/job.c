@@ -66,8 +66,11 @@ struct mp__hand *mp__hand_of(struct mp__job *job, unsigned worker, unsigned stat
 bool mp__job_takeable(const struct mp__job *job)
 {
     for (unsigned i = 0; i < 2 * job->place_count; i++) {
-        struct mp__span span = mp__hand_span(&job->hands[i]);
-        if ((span.state == MP__FREE || span.state == MP__OWNED) && span.next < span.end)
+        const struct mp__hand *hand = &job->hands[i];
+        struct mp__span span = mp__hand_span(hand);
+        if (span.next < span.end &&
+            (span.state == MP__FREE ||
+             (span.state == MP__OWNED && !atomic_load(&hand->thief))))
             return true;
     }
     return false;

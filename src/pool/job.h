@@ -20,6 +20,9 @@
  * can lower it while the hand is locked; therefore a hand that is emptied keeps its end,
  * and a locked one is not filled again.
  *
+ * A thief may be stopped on its way.  Then nobody else takes items from that victim: others
+ * wait for a moment, leave the map, and find it again once the theft is done.
+ *
  * Within its batch a worker says in its `at` which item it is running.  When it dies,
  * that item is lost and all behind it, up to the hand's end, become FREE.  A worker
  * that dies after an item's last instruction and before it says so loses the item too.
@@ -101,6 +104,8 @@ void mp__job_call_others(struct mp__job *job);
 /* Client: let no more items be run, and drop those that nobody has taken. */
 void mp__job_cancel(struct mp__job *job);
 
+/* Whether there are items that a worker could take.  A hand that a thief has locked is its
+   affair: it tells the others afterwards, for it may be stopped before. */
 bool mp__job_takeable(const struct mp__job *job);
 bool mp__job_done(const struct mp__job *job);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* job_steal.c - how a worker of a map comes to items, its own or others': see job.h. */
 #include "pool/hand.h"
+#include "sync/park.h"
 
 /* Make a FREE hand this worker's own: its first share, or any other. */
 struct mp__hand *mp__job_claim_free(struct mp__job *job, unsigned worker)
@@ -28,20 +29,25 @@ static bool lock_hand(struct mp__hand *hand, unsigned worker)
     return atomic_compare_exchange_strong(&hand->thief, &unlocked, worker + 1);
 }
 
-/* The hand of another worker with the most items that can be taken, and is not locked. */
-static struct mp__hand *find_victim(struct mp__job *job)
+/* The hand of another worker with the most items that can be taken, and is not locked;
+   `*locked` if there are items in one that is. */
+static struct mp__hand *find_victim(struct mp__job *job, bool *locked)
 {
     struct mp__hand *victim = NULL;
     uint32_t most = 0;
 
+    *locked = false;
     for (unsigned i = 0; i < 2 * job->place_count; i++) {
         struct mp__hand *hand = &job->hands[i];
         struct mp__span span = mp__hand_span(hand);
-        if (span.state == MP__OWNED && span.end - span.next > most &&
-            !atomic_load(&hand->thief)) {
-            most = span.end - span.next;
-            victim = hand;
+        if (span.state != MP__OWNED || span.end - span.next <= most)
+            continue;
+        if (atomic_load(&hand->thief)) {
+            *locked = true;
+            continue;
         }
+        most = span.end - span.next;
+        victim = hand;
     }
     return victim;
 }
@@ -98,18 +104,44 @@ static struct mp__hand *steal_locked(struct mp__job *job, struct mp__hand *victi
     }
 }
 
+/* A thief needs less than a moment, unless it is stopped or has no processor. */
+static bool may_wait_for_thief(int64_t *until)
+{
+    if (mp__spin_cpus() < 2)
+        return false;
+    int64_t now = mp__now();
+    if (!*until)
+        *until = now + MP__SPIN_NS;
+    mp__cpu_relax();
+    return now < *until;
+}
+
+/* Who did not wait for this theft looks at the table of open maps, or is to be woken. */
+static void tell_others(struct mp__job *job, unsigned worker)
+{
+    uint64_t current = atomic_load(&job->shared->workers[worker].current) & ~MP__DOOMED;
+
+    if (current && mp__job_takeable(job))
+        mp__open_insert(job->shared, current - 1);
+}
+
 struct mp__hand *mp__job_steal(struct mp__job *job, unsigned worker)
 {
+    int64_t until = 0;
+
     for (;;) {
-        struct mp__hand *victim = find_victim(job);
-        if (!victim)
+        bool locked;
+        struct mp__hand *victim = find_victim(job, &locked);
+        if (!victim && (!locked || !may_wait_for_thief(&until)))
             return NULL;
-        if (!lock_hand(victim, worker))
+        if (!victim || !lock_hand(victim, worker))
             continue;
         struct mp__hand *loot = steal_locked(job, victim, worker);
         atomic_store(&victim->thief, 0);
-        if (loot)
+        if (loot) {
+            tell_others(job, worker);
             return loot;
+        }
     }
 }
 
