@@ -1076,6 +1076,97 @@ static void test_threads(void **state)
     close_and_free(pool);
 }
 
+/* --- closed during a map ---------------------------------------------------------- */
+
+/* So large that a map of them is submitted in many windows, one after the other. */
+struct large {
+    int number;
+    char rest[4092];
+};
+
+#define LARGE_ITEMS 2000
+
+static struct large *large_items(void)
+{
+    struct large *items = test_calloc(LARGE_ITEMS, sizeof *items);
+
+    for (int i = 0; i < LARGE_ITEMS; i++)
+        items[i].number = i;
+    return items;
+}
+
+/* Every item waits until the pool is closed: the other windows come later. */
+static void map_large(mp_pool *pool, const mp_map_options *options)
+{
+    struct large *items = large_items();
+    pid_t *pids = test_calloc(LARGE_ITEMS, sizeof *pids);
+
+    assert_int_equal(mp_pool_map(pool, wait_to_go_on, items, LARGE_ITEMS, sizeof *items,
+                                 pids, sizeof *pids, options),
+                     0);
+    for (int i = 0; i < LARGE_ITEMS; i++) {
+        assert_true(pids[i] > 0);
+        assert_int_equal(ledger->runs[i], 1);
+    }
+    assert_int_equal(
+        mp_pool_map(pool, count, items, 1, sizeof *items, pids, sizeof *pids, NULL),
+        EPIPE);
+    test_free(pids);
+    test_free(items);
+}
+
+static void *close_and_join(void *arg)
+{
+    mp_pool *pool = arg;
+    int bad = 0;
+
+    while (!atomic_load(&ledger->waiting))
+        sleep_us(200);
+    bad += mp_pool_close(pool) != 0;
+    bad += mp_pool_apply(pool, count, NULL, 0, NULL, 0, NULL) != EPIPE;
+    bad += mp_pool_join(pool, 20) != ETIMEDOUT;
+    atomic_store(&ledger->stop, 1);
+    bad += mp_pool_join(pool, SOON) != 0;
+    return (void *)(intptr_t)bad;
+}
+
+static void test_closed_during_a_map(void **state)
+{
+    (void)state;
+    mp_pool *pool = make(MP_POOL_OPTIONS(.processes = 2));
+    pthread_t closer;
+    void *bad;
+
+    leak_ignore_maps();
+    assert_int_equal(pthread_create(&closer, NULL, close_and_join, pool), 0);
+    map_large(pool, NULL);
+    assert_int_equal(pthread_join(closer, &bad), 0);
+    assert_int_equal((intptr_t)bad, 0);
+    mp_pool_free(pool);
+}
+
+static void close_in_progress(const mp_progress *progress, void *pool)
+{
+    if (atomic_load(&ledger->stop))
+        return;
+    assert_true(progress->done < progress->total);
+    assert_int_equal(mp_pool_close(pool), 0);
+    assert_int_equal(mp_pool_join(pool, MP_FOREVER), EDEADLK);
+    atomic_store(&ledger->stop, 1);
+}
+
+/* By the thread that is in the map, which could not wait for itself. */
+static void test_closed_by_its_own_map(void **state)
+{
+    (void)state;
+    mp_pool *pool = make(MP_POOL_OPTIONS(.processes = 2));
+
+    map_large(pool, MP_MAP_OPTIONS(.progress = close_in_progress, .progress_arg = pool,
+                                   .progress_ms = 1));
+    assert_int_equal(mp_pool_join(pool, SOON), 0);
+    mp_pool_free(pool);
+}
+
 struct inherited {
     mp_pool *pool;
     mp_async_result *result;
@@ -1245,6 +1336,8 @@ int main(void)
         TEST(test_nested_pool_dies_with_its_worker),
         TEST(test_terminate_nested_pools),
         TEST(test_threads),
+        TEST(test_closed_during_a_map),
+        TEST(test_closed_by_its_own_map),
         TEST(test_pool_in_a_child),
         TEST(test_terminate_many),
         TEST(test_terminate_stopped_supervisor),

@@ -494,6 +494,63 @@ static void test_while_another_thread_runs(void **state)
     mp_pool_free(runner.pool);
 }
 
+/* A map of many windows, whose pool another thread closes during its first item. */
+struct long_map {
+    mp_pool *pool;
+    _Atomic int begun;
+    _Atomic int closed;
+    _Atomic int items;
+};
+
+static int run_large(const void *arg, void *result, void *context)
+{
+    struct long_map *map = context;
+
+    (void)arg;
+    (void)result;
+    atomic_store(&map->begun, 1);
+    while (!atomic_load(&map->closed))
+        usleep(100);
+    atomic_fetch_add(&map->items, 1);
+    return 0;
+}
+
+static void *close_long_map(void *arg)
+{
+    struct long_map *map = arg;
+
+    while (!atomic_load(&map->begun))
+        usleep(100);
+    int err = mp_pool_close(map->pool);
+    atomic_store(&map->closed, 1);
+    if (!err)
+        err = mp_pool_join(map->pool, scaled(5000));
+    return (void *)(intptr_t)(err ? -err : atomic_load(&map->items));
+}
+
+static void test_closed_during_a_map(void **state)
+{
+    (void)state;
+    enum { COUNT = 2000, SIZE = 4096 };
+    int err = 0;
+    struct long_map map = {.pool = make_with_ends(&err)};
+    char *items = test_calloc(COUNT, SIZE);
+    pthread_t closer;
+    void *items_at_join;
+
+    leak_ignore_maps();
+    assert_int_equal(pthread_create(&closer, NULL, close_long_map, &map), 0);
+    assert_int_equal(mp_pool_map(map.pool, run_large, items, COUNT, SIZE, NULL, 0,
+                                 MP_MAP_OPTIONS(.context = &map)),
+                     0);
+    assert_int_equal(map.items, COUNT);
+    assert_int_equal(pthread_join(closer, &items_at_join), 0);
+    assert_int_equal((intptr_t)items_at_join, COUNT);
+    assert_int_equal(ended, 1);
+    mp_pool_free(map.pool);
+    test_free(items);
+}
+
 static void test_finalizer_after_the_last_task(void **state)
 {
     (void)state;
@@ -678,6 +735,7 @@ int main(void)
         SERIAL_TEST(test_join_within_a_task),
         SERIAL_TEST(test_while_another_thread_runs),
         SERIAL_TEST(test_finalizer_after_the_last_task),
+        SERIAL_TEST(test_closed_during_a_map),
         SERIAL_TEST(test_limits),
         SERIAL_TEST(test_status_and_resize),
         SERIAL_TEST(test_imap),

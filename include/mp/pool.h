@@ -386,6 +386,9 @@ MP_API int mp_pool_fileno(mp_pool *pool, int *fd);
 /*
  * mp_pool_close - take no more tasks; workers leave when all are done.
  *
+ * What another thread, or `progress`, has begun is not cut short: a map brings all of its
+ * items, also those that are not copied yet, and so does an imap.
+ *
  * Closing again, or after mp_pool_terminate, changes nothing and is no error.
  *
  * Returns 0, or EINVAL for NULL, or EPERM in another process.
@@ -417,6 +420,7 @@ MP_API int mp_pool_terminate(mp_pool *pool);
  *
  * Returns 0, or
  *   EBUSY       the pool is still taking tasks, or an imap has some to bring: imap.h
+ *   EDEADLK     called by `progress` of a map that has items to bring
  *   ETIMEDOUT   workers are still there
  *   EINVAL      `pool` is NULL, or a bad timeout
  *   EPERM       another process made the pool

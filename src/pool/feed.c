@@ -253,16 +253,9 @@ int mp__imap_feed(struct mp_imap *map)
 
 void mp__imap_feed_end(struct mp_imap *map)
 {
-    struct mp__pool_shared *shared = map->pool->shared;
-
     if (!map->feeds)
         return;
     map->feeds = false;
-    if (atomic_fetch_sub(&shared->feeds, 1) == 1 && !mp__pool_takes(shared)) {
-        /* The pool was closed meanwhile, and the workers have waited for this one. */
-        mp__queue_ring_all(shared);
-        mp__supervisor_ring(shared);
-        if (map->pool->serial)
-            mp__serial_close(map->pool);
-    }
+    map->pool->imaps--;
+    mp__pool_feed_end(map->pool);
 }

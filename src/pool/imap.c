@@ -121,11 +121,11 @@ static int enter_pool(mp_imap *map)
     mp_pool *pool = map->pool;
 
     pthread_mutex_lock(&pool->mutex);
-    int err = mp__pool_accepts(pool);
+    int err = mp__pool_feed_begin(pool);
     if (!err) {
         map->feeds = true;
         map->call.number = pool->calls++;
-        atomic_fetch_add(&pool->shared->feeds, 1);
+        pool->imaps++;
         pool->results++;
     }
     pthread_mutex_unlock(&pool->mutex);

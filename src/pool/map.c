@@ -69,11 +69,29 @@ static int make_plan(struct mp__map *plan, const mp_pool *pool, mp_task_fn *task
     return mp__pool_accepts(pool);
 }
 
+/* Of this thread: a map calls `progress`, which may call another. */
+struct feeding {
+    const mp_pool *pool;
+    const struct feeding *outer;
+};
+
+static _Thread_local const struct feeding *feeding;
+
+bool mp__map_is_feeding(const mp_pool *pool)
+{
+    for (const struct feeding *one = feeding; one; one = one->outer)
+        if (one->pool == pool)
+            return true;
+    return false;
+}
+
 /* Submit windows and collect them in turn, until all are submitted or it is stopped. */
 static int move_windows(mp_pool *pool, struct mp__map *map)
 {
+    struct feeding own = {.pool = pool, .outer = feeding};
     int err = 0;
 
+    feeding = &own;
     while (!err && map->submitted < map->window_count && !map->cancelled &&
            !(map->stop && atomic_load(map->stop))) {
         if (map->submitted - map->collected == map->slots)
@@ -82,6 +100,8 @@ static int move_windows(mp_pool *pool, struct mp__map *map)
             err = mp__map_submit(pool, map);
         mp__map_tell(map);
     }
+    feeding = own.outer;
+    mp__map_feed_end(pool, map);
     return err;
 }
 
@@ -179,6 +199,7 @@ int mp_pool_map_async(mp_pool *pool, mp_task_fn *task, const void *items, size_t
     }
     while (!err && map->submitted < map->window_count)
         err = mp__map_submit(pool, map);
+    mp__map_feed_end(pool, map);
     if (err) {
         mp__map_free(pool, map);
         free(result);

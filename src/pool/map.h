@@ -27,6 +27,7 @@ struct mp__map {
     bool stops;             /* at the first failure */
     _Atomic uint32_t *stop; /* in the arena: an item has failed; NULL: `stops` is not set */
     bool cancelled;         /* no more windows */
+    bool feeds;             /* is counted in the pool's `feeds` */
     struct mp__fold *fold;  /* a reduction; or NULL */
     int64_t began;
     mp_progress_fn *progress; /* or NULL */
@@ -67,6 +68,7 @@ int mp__map_run(mp_pool *pool, mp_task_fn *task, const void *items, size_t count
 int mp__map_new(struct mp__map **out, const struct mp__map *plan, unsigned workers,
                 bool in_turn);
 int mp__map_submit(mp_pool *pool, struct mp__map *map); /* the next window */
+void mp__map_feed_end(mp_pool *pool, struct mp__map *map); /* it was the last one */
 /* Every window is under way: wait for half of them, and take what they brought. */
 int mp__map_collect_half(mp_pool *pool, struct mp__map *map);
 void mp__map_tell(struct mp__map *map); /* call `progress` if it is time */

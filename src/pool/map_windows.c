@@ -125,6 +125,25 @@ static bool reuses_slots(const struct mp__map *map)
     return map->slots < map->window_count;
 }
 
+/* With the mutex: a map of several windows is accepted with its first one. */
+static int may_submit(mp_pool *pool, struct mp__map *map)
+{
+    if (map->feeds)
+        return mp__pool_takes(pool->shared) ? 0 : EPIPE;
+    if (map->window_count == 1)
+        return mp__pool_accepts(pool);
+    int err = mp__pool_feed_begin(pool);
+    map->feeds = !err;
+    return err;
+}
+
+void mp__map_feed_end(mp_pool *pool, struct mp__map *map)
+{
+    if (map->feeds)
+        mp__pool_feed_end(pool);
+    map->feeds = false;
+}
+
 int mp__map_submit(mp_pool *pool, struct mp__map *map)
 {
     struct mp__window *window = mp__map_window(map, map->submitted);
@@ -148,7 +167,7 @@ int mp__map_submit(mp_pool *pool, struct mp__map *map)
     fill_job(map, window, atomic_load(&pool->shared->wanted));
 
     pthread_mutex_lock(&pool->mutex);
-    int err = mp__pool_accepts(pool);
+    int err = may_submit(pool, map);
     if (!err)
         err = mp__window_publish(pool, window);
     if (err)

@@ -90,6 +90,28 @@ int mp__pool_accepts(const mp_pool *pool)
                : EPIPE;
 }
 
+int mp__pool_feed_begin(mp_pool *pool)
+{
+    int err = mp__pool_accepts(pool);
+
+    if (!err)
+        atomic_fetch_add(&pool->shared->feeds, 1);
+    return err;
+}
+
+void mp__pool_feed_end(mp_pool *pool)
+{
+    struct mp__pool_shared *shared = pool->shared;
+
+    if (atomic_fetch_sub(&shared->feeds, 1) == 1 && !mp__pool_takes(shared)) {
+        /* The pool was closed meanwhile, and the workers have waited for this one. */
+        mp__queue_ring_all(shared);
+        mp__supervisor_ring(shared);
+        if (pool->serial)
+            mp__serial_close(pool);
+    }
+}
+
 static void tell(const mp_pool *pool, const char *what)
 {
     if (pool->serial)
@@ -433,8 +455,10 @@ int mp_pool_join(mp_pool *pool, int timeout_ms)
     err = mp__deadline(timeout_ms, &deadline);
     if (err || pool->ended)
         return err;
-    if (mp__pool_takes(pool->shared))
+    if (!mp__pool_accepts(pool) || (mp__pool_takes(pool->shared) && pool->imaps))
         return EBUSY;
+    if (mp__map_is_feeding(pool))
+        return EDEADLK;
     if (pool->serial)
         return mp__serial_join(pool, deadline);
     if (mp__child_wait(pool->supervisor_pid, deadline) == ETIMEDOUT)

@@ -213,7 +213,7 @@ struct mp__pool_shared {
     _Atomic uint32_t resting;   /* of these, not there until there is work */
     _Atomic uint32_t deaths;    /* of workers, that nobody wanted */
     _Atomic uint64_t unrun;     /* items that failed without being run to their end */
-    _Atomic uint32_t feeds;     /* imaps that bring more tasks, though it be closed */
+    _Atomic uint32_t feeds;     /* calls that bring more tasks, though it be closed */
     _Atomic uint64_t furthest;  /* where `head` was before it was moved back */
     _Atomic uint64_t looks_at;  /* when the supervisor looks at deadlines next */
     char reason[MP_TASK_TEXT_SIZE]; /* why the pool is broken */
@@ -265,6 +265,7 @@ struct mp_pool {
     struct mp__callbacks outstanding;
     struct mp__callbacks ripe;
     int silence;        /* the write end of a pipe into which nobody writes, or -1 */
+    _Atomic unsigned imaps; /* of the `feeds`, those that wait for their caller */
     uint64_t calls;     /* of apply and map so far */
     uint64_t submitted; /* items so far */
     struct mp__segment *segments; /* MP__DIRECTORY_SIZE, as the directory */
@@ -351,10 +352,19 @@ _Noreturn void mp__supervisor_main(struct mp__pool_shared *shared, int life);
 /* pool.c */
 int mp__pool_check(const mp_pool *pool); /* may this process use it: 0, EINVAL, EPERM */
 int mp__pool_accepts(const mp_pool *pool); /* 0 or EPIPE */
+/*
+ * A call that brings its tasks one after the other is counted while it does: the pool
+ * takes them also after it was closed.  `begin` is 0 or EPIPE; the mutex is held.
+ */
+int mp__pool_feed_begin(mp_pool *pool);
+void mp__pool_feed_end(mp_pool *pool);
 void mp__pool_watch(mp_pool *pool); /* settle everything if the supervisor has died */
 /* One of its `results` is done with it.  The mutex is held, and is not any more. */
 void mp__pool_release(mp_pool *pool);
 void mp__pool_destroy(mp_pool *pool);
+
+/* map.c: whether this thread is in a map that has still to submit items */
+bool mp__map_is_feeding(const mp_pool *pool);
 
 /* listen.c: the pipe of mp_pool_fileno, if there is to be one */
 int mp__heed_open(mp_pool *pool);

@@ -150,12 +150,23 @@ static void end(mp_pool *pool)
     pool->ended = true;
 }
 
+/* Take the guard, unless another thread works, or has a map that is still to come. */
+static bool take_over(mp_pool *pool)
+{
+    if (pthread_mutex_trylock(&pool->serial->guard))
+        return false;
+    if (pool->serial->depth || !mp__pool_takes(pool->shared))
+        return true;
+    pthread_mutex_unlock(&pool->serial->guard);
+    return false;
+}
+
 int mp__serial_join(mp_pool *pool, int64_t deadline)
 {
     struct mp__serial *serial = pool->serial;
     int err = 0;
 
-    while (pthread_mutex_trylock(&serial->guard)) {
+    while (!take_over(pool)) {
         if (mp__now() >= deadline)
             return ETIMEDOUT;
         mp__poll_one(-1, 0, mp__now() + MP__MILLISECOND);
