@@ -226,7 +226,9 @@ struct mp__pool_shared {
 
     _Alignas(MP__CACHE_LINE) _Atomic uint64_t tail; /* tasks below are published */
     _Alignas(MP__CACHE_LINE) _Atomic uint64_t head; /* tasks below were offered */
-    _Alignas(MP__CACHE_LINE) _Atomic uint64_t spinner; /* worker + 1 that spins for work */
+    /* Worker + 1 that spins for work (16 bits), and a number that is another each time. */
+    _Alignas(MP__CACHE_LINE) _Atomic uint64_t spinner;
+    _Atomic uint32_t relied; /* somebody has left work to it: the supervisor looks later */
     _Alignas(MP__CACHE_LINE) _Atomic uint64_t open[MP__OPEN_MAPS]; /* map number + 1 */
     _Alignas(MP__CACHE_LINE) _Atomic uint64_t idle[MP__PLACES_MAX / 64 + 1];
 };
@@ -288,6 +290,12 @@ void mp__queue_free(mp_pool *pool);
 struct mp__task *mp__queue_task(struct mp__pool_shared *shared, uint64_t number);
 void mp__queue_ring(struct mp__pool_shared *shared);     /* wake one if nobody looks */
 void mp__queue_ring_all(struct mp__pool_shared *shared); /* wake all */
+/* This worker is the one that spins, if none is: its word, or 0; and is it no more. */
+uint64_t mp__queue_spin_begin(struct mp__pool_shared *shared, unsigned worker);
+void mp__queue_spin_end(struct mp__pool_shared *shared, uint64_t spinner);
+/* Take the role from who has it still since `spinner` was returned, and see to it that work
+   which was left to that one is done.  Returns who has it now, or 0. */
+uint64_t mp__queue_relieve(struct mp__pool_shared *shared, uint64_t spinner);
 void mp__queue_rewind(struct mp__pool_shared *shared, uint64_t number);
 uint64_t mp__queue_begun(struct mp__pool_shared *shared); /* tasks from here on are not */
 bool mp__queue_has_work(struct mp__pool_shared *shared);

@@ -187,10 +187,43 @@ static bool wake(struct mp__pool_shared *shared, unsigned worker)
     return true;
 }
 
+uint64_t mp__queue_spin_begin(struct mp__pool_shared *shared, unsigned worker)
+{
+    static uint64_t turns;
+    uint64_t nobody = 0, own = ++turns << 16 | (worker + 1);
+
+    return atomic_compare_exchange_strong(&shared->spinner, &nobody, own) ? own : 0;
+}
+
+void mp__queue_spin_end(struct mp__pool_shared *shared, uint64_t spinner)
+{
+    atomic_compare_exchange_strong(&shared->spinner, &spinner, 0);
+}
+
+/* It may be stopped before it sees what it is to do.  Whoever sets the flag rings; others
+   that find it set have published their work before the supervisor clears it and looks. */
+static void rely_on_spinner(struct mp__pool_shared *shared)
+{
+    if (!atomic_load(&shared->relied) && !atomic_exchange(&shared->relied, 1))
+        mp__supervisor_ring(shared);
+}
+
+uint64_t mp__queue_relieve(struct mp__pool_shared *shared, uint64_t spinner)
+{
+    atomic_store(&shared->relied, 0);
+    if (spinner)
+        mp__queue_spin_end(shared, spinner);
+    if (mp__queue_has_work(shared))
+        mp__queue_ring(shared);
+    return atomic_load(&shared->spinner);
+}
+
 void mp__queue_ring(struct mp__pool_shared *shared)
 {
-    if (atomic_load(&shared->spinner))
+    if (atomic_load(&shared->spinner)) {
+        rely_on_spinner(shared);
         return;
+    }
     for (unsigned i = 0; i < shared->idle_words; i++) {
         uint64_t idle = atomic_load(&shared->idle[i]);
         while (idle) {

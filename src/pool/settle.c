@@ -249,14 +249,15 @@ void mp__settle_worker(struct mp__pool_shared *shared, unsigned place,
 {
     struct mp__worker *dead = &shared->workers[place];
     uint64_t current = atomic_load(&dead->current) & ~MP__DOOMED;
-    uint64_t spinning = place + 1;
+    uint64_t spinner = atomic_load(&shared->spinner);
 
     if (current)
         settle_task(shared, current - 1, place, death);
     atomic_store(&dead->current, 0);
     atomic_store(&dead->deadline, 0);
     mp__queue_idle_clear(shared, place);
-    atomic_compare_exchange_strong(&shared->spinner, &spinning, 0);
+    if ((spinner & 0xffff) == place + 1)
+        mp__queue_spin_end(shared, spinner);
     mp__trace_bury(shared, place, death);
 }
 

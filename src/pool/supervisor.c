@@ -18,6 +18,10 @@
 #include "shm/member.h"
 #include "sync/park.h"
 
+/* Half of the time that work may wait for a worker that was to see it on its own, and much
+   longer than a worker spins. */
+#define RELIEVE_NS (20 * MP__MILLISECOND)
+
 static struct mp__pool_shared *rung_for; /* for the handler */
 
 void mp__supervisor_ring(struct mp__pool_shared *shared)
@@ -131,6 +135,21 @@ static void start(struct mp__supervisor *self)
     report_start(self, err);
 }
 
+/*
+ * Work was left to who spins for it.  That is nearly always right; a look once in a while
+ * costs nothing, and finds out if that one was stopped.
+ */
+static int64_t relieve_spinner(struct mp__supervisor *self)
+{
+    if (self->relieve_at == MP__NEVER && atomic_load(&self->shared->relied))
+        self->relieve_at = mp__now() + RELIEVE_NS;
+    if (self->relieve_at == MP__NEVER || mp__now() < self->relieve_at)
+        return self->relieve_at;
+    self->relieve_at = MP__NEVER;
+    self->spinner = mp__queue_relieve(self->shared, self->spinner);
+    return MP__NEVER;
+}
+
 /* Do what is to be done now; when there will be more. */
 static int64_t do_duties(struct mp__supervisor *self)
 {
@@ -148,7 +167,9 @@ static int64_t do_duties(struct mp__supervisor *self)
     if (state == MP__POOL_CLOSED && !mp__pool_takes(self->shared) && !self->alive &&
         !mp__queue_has_work(self->shared))
         _exit(0);
-    int64_t next = mp__watch(self);
+    int64_t next = mp__watch(self), relieve = relieve_spinner(self);
+    if (relieve < next)
+        next = relieve;
     return self->fill_at < next ? self->fill_at : next;
 }
 
@@ -159,6 +180,7 @@ void mp__supervisor_main(struct mp__pool_shared *shared, int life)
         .pid = getpid(),
         .charges = mp__sys_calloc(shared->place_count, sizeof(struct mp__charge)),
         .retry_ns = MP__RETRY_FIRST_NS,
+        .relieve_at = MP__NEVER,
     };
 
     rung_for = shared;

@@ -176,12 +176,12 @@ static bool has_work(void *shared)
 static bool spin_for_work(struct mp__pool_shared *shared, unsigned place)
 {
     static struct mp__spin spin;
-    uint64_t nobody = 0;
+    uint64_t own = mp__queue_spin_begin(shared, place);
 
-    if (!atomic_compare_exchange_strong(&shared->spinner, &nobody, place + 1))
+    if (!own)
         return false;
     bool found = mp__spin_until(&spin, MP__NEVER, has_work, shared);
-    atomic_store(&shared->spinner, 0);
+    mp__queue_spin_end(shared, own);
     return found;
 }
 
