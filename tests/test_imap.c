@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_imap.c - maps whose results come one by one. */
-#include "support/test.h"
+#include "support/pool_tasks.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -19,13 +19,6 @@ typedef int imap_fn(mp_pool *pool, mp_task_fn *task, const void *items, size_t c
 static imap_fn *const kinds[] = {mp_pool_imap, mp_pool_imap_unordered};
 
 /* --- tasks and sources ------------------------------------------------------------ */
-
-static int square(const void *arg, void *result, void *context)
-{
-    (void)context;
-    *(int *)result = *(const int *)arg * *(const int *)arg;
-    return 0;
-}
 
 /* Items of very different lengths. */
 static int square_slowly(const void *arg, void *result, void *context)
@@ -50,14 +43,6 @@ static int get_seed(const void *arg, void *result, void *context)
     (void)context;
     *(uint64_t *)result = mp_task_seed();
     return 0;
-}
-
-static int fail_if_odd(const void *arg, void *result, void *context)
-{
-    int item = *(const int *)arg;
-    (void)context;
-    *(int *)result = item;
-    return item % 2 ? mp_task_fail(ERANGE, "item %d is odd", item) : 0;
 }
 
 /* Some items kill their worker. */
@@ -151,13 +136,6 @@ static int count_up(void *item, void *state)
 
 /* --- helpers ---------------------------------------------------------------------- */
 
-static mp_pool *make(unsigned processes)
-{
-    mp_pool *pool;
-    assert_int_equal(mp_pool_new(&pool, MP_POOL_OPTIONS(.processes = processes)), 0);
-    return pool;
-}
-
 static int *count_from_zero(int count)
 {
     int *items = malloc((size_t)count * sizeof *items);
@@ -232,7 +210,7 @@ static void test_sizes(void **state)
     int *items = count_from_zero(5000);
 
     for (unsigned workers = 1; workers <= 3; workers++) {
-        mp_pool *pool = make(workers);
+        mp_pool *pool = new_pool(workers);
         for (size_t i = 0; i < COUNT_OF(counts); i++)
             check_sizes(pool, items, counts[i]);
         mp_pool_free(pool);
@@ -244,7 +222,7 @@ static void test_no_results(void **state)
 {
     (void)state;
     int items[10] = {0};
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     mp_imap *map;
 
     /* Neither a result nor what is known of failures has to be taken. */
@@ -267,7 +245,7 @@ static void test_order(void **state)
     struct words *words = new_words();
     int *items = count_from_zero(20), result;
     mp_task_failure failure;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     for (size_t k = 0; k < 4; k++) {
         mp_imap *map;
@@ -307,7 +285,7 @@ static void test_numbers(void **state)
 {
     (void)state;
     static const size_t chunks[] = {1, 5, 5000};
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     for (size_t c = 0; c < COUNT_OF(chunks); c++) {
         mp_imap *map;
@@ -385,7 +363,7 @@ static void test_large_items(void **state)
     (void)state;
     enum { COUNT = 12 };
     struct big *items = malloc(COUNT * sizeof *items), *out = malloc(sizeof *out);
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     leak_ignore_maps();
     for (int i = 0; i < COUNT; i++)
@@ -424,7 +402,7 @@ static void test_items_in_place(void **state)
     struct item {
         char bytes[48];
     } *items = mp_shared_alloc(COUNT * sizeof *items), *seen;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     for (size_t chunk = 1; chunk <= 10; chunk += 9) {
         mp_imap *map;
@@ -448,7 +426,7 @@ static void test_source(void **state)
 {
     (void)state;
     static const int ends[] = {0, 1, 5, 64, 1000};
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     for (size_t e = 0; e < COUNT_OF(ends); e++)
         for (size_t chunk = 1; chunk <= 64; chunk *= 8)
@@ -484,7 +462,7 @@ static void test_source_fails(void **state)
 {
     (void)state;
     static const int ends[] = {0, 1, 6, 7, 8, 300};
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     for (size_t e = 0; e < COUNT_OF(ends); e++)
         for (size_t chunk = 1; chunk <= 8; chunk += 7) {
@@ -517,7 +495,7 @@ static void test_window(void **state)
 {
     (void)state;
     static const size_t windows[] = {1, 2, 3, 10, 100};
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     for (size_t w = 0; w < COUNT_OF(windows); w++)
         for (size_t chunk = 1; chunk <= 30; chunk = 3 * chunk + 1)
@@ -550,7 +528,7 @@ static void test_failing_items(void **state)
     (void)state;
     int *items = count_from_zero(500), result;
     mp_task_failure failure;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     for (size_t chunk = 1; chunk <= 100; chunk = 10 * chunk)
         for (size_t k = 0; k < COUNT_OF(kinds); k++) {
@@ -590,7 +568,7 @@ static void test_workers_die(void **state)
     (void)state;
     int *items = count_from_zero(1000), result;
     mp_task_failure failure;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     leak_ignore_arena();
     for (size_t chunk = 1; chunk <= 100; chunk = 10 * chunk)
@@ -628,7 +606,7 @@ static void test_retries(void **state)
     enum { COUNT = 100 };
     int *items = count_from_zero(COUNT), result;
     mp_task_failure failure;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     leak_ignore_arena();
     for (int retries = 1; retries <= 2; retries++)
@@ -663,7 +641,7 @@ static void test_time_limit(void **state)
     (void)state;
     int *items = count_from_zero(40), result;
     mp_task_failure failure;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     leak_ignore_arena();
     for (size_t chunk = 1; chunk <= 10; chunk += 9) {
@@ -715,7 +693,7 @@ static void test_terminate(void **state)
         for (size_t k = 0; k < COUNT_OF(kinds); k++) {
             struct source source = {.end = -1};
             mp_imap *map;
-            pool = make(2);
+            pool = new_pool(2);
             assert_int_equal(
                 kinds[k](pool, wait_if_zero, NULL, SIZE_MAX, sizeof(int), sizeof(int),
                          MP_IMAP_OPTIONS(.source = count_up, .source_state = &source,
@@ -749,7 +727,7 @@ static void test_terminate_while_waiting(void **state)
     leak_ignore_arena();
     for (size_t k = 0; k < COUNT_OF(kinds); k++) {
         struct words *words = new_words();
-        mp_pool *pool = make(2);
+        mp_pool *pool = new_pool(2);
         void *arguments[] = {pool, words};
         int items[2] = {0, 0}, result;
         pthread_t thread;
@@ -778,7 +756,7 @@ static void test_close(void **state)
 
     leak_ignore_arena();
     for (size_t k = 0; k < COUNT_OF(kinds); k++) {
-        mp_pool *pool = make(2);
+        mp_pool *pool = new_pool(2);
         mp_task_failure failure;
         mp_imap *map, *other;
         assert_int_equal(kinds[k](pool, die_at_times, items, COUNT, sizeof *items,
@@ -804,7 +782,7 @@ static void test_close(void **state)
 static void test_close_and_free(void **state)
 {
     (void)state;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     mp_imap *map;
 
     assert_int_equal(
@@ -821,7 +799,7 @@ static void test_pool_is_freed_first(void **state)
     (void)state;
     for (size_t chunk = 1; chunk <= 10; chunk += 9) {
         struct source source = {.end = -1};
-        mp_pool *pool = make(2);
+        mp_pool *pool = new_pool(2);
         mp_imap *map;
         int result;
         assert_int_equal(
@@ -843,7 +821,7 @@ static void break_pool(bool is_closed)
     for (size_t k = 0; k < COUNT_OF(kinds); k++) {
         struct words *words = new_words();
         struct source source = {.end = -1};
-        mp_pool *pool = make(2);
+        mp_pool *pool = new_pool(2);
         pid_t pids[3];
         mp_imap *map;
 
@@ -907,7 +885,7 @@ static void test_free_early(void **state)
 {
     (void)state;
     int *items = count_from_zero(100);
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     for (size_t chunk = 1; chunk <= 10; chunk += 9) {
         struct words *words = new_words();
@@ -936,7 +914,7 @@ static void test_free_early(void **state)
         check_blocks(blocks);
         mp_pool_free(pool);
         mp_shared_free(words);
-        pool = make(2);
+        pool = new_pool(2);
     }
     mp_pool_free(pool);
     free(items);
@@ -952,7 +930,7 @@ static void *let_go(void *words)
 static void test_free_waits_for_items_in_place(void **state)
 {
     (void)state;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     leak_ignore_maps();
     for (size_t chunk = 1; chunk <= 10; chunk += 9) {
@@ -980,7 +958,7 @@ static void test_free_anywhere(void **state)
 {
     (void)state;
     int *items = count_from_zero(1000);
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     for (int round = 0; round < 300; round++) {
         mp_imap *map;
@@ -1032,7 +1010,7 @@ static void test_threads(void **state)
     (void)state;
     enum { THREADS = 4 };
     pthread_t threads[THREADS];
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     leak_ignore_maps();
     for (int i = 0; i < THREADS; i++)
@@ -1083,7 +1061,7 @@ static void test_other_process(void **state)
 {
     (void)state;
     int *items = count_from_zero(1000);
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     mp_imap *map;
 
     assert_int_equal(
@@ -1102,7 +1080,7 @@ static void test_arguments(void **state)
     (void)state;
     mp_imap *map = NULL;
     int items[2] = {1, 2};
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
     const mp_imap_options *source = MP_IMAP_OPTIONS(.source = count_up);
 
     for (size_t k = 0; k < COUNT_OF(kinds); k++) {

@@ -8,26 +8,10 @@
 
 #include <mp/mp.h>
 
+#include "support/pool_tasks.h"
 #include "support/rerun.h"
 
 /* --- programs that are watched ---------------------------------------------------- */
-
-static int nothing(const void *arg, void *result, void *context)
-{
-    (void)arg;
-    (void)result;
-    (void)context;
-    return 0;
-}
-
-static int die(const void *arg, void *result, void *context)
-{
-    (void)arg;
-    (void)result;
-    (void)context;
-    kill(getpid(), SIGKILL);
-    return 0;
-}
 
 static int three(void *arg)
 {
@@ -164,17 +148,6 @@ static size_t check_lines(const char *text)
         if (!is_well_formed(line))
             fail_msg("not a line of a log: %s", line);
     free(copy);
-    return count;
-}
-
-static size_t count_of(const char *text, const char *what)
-{
-    size_t count = 0;
-
-    while ((text = strstr(text, what)) != NULL) {
-        count++;
-        text += strlen(what);
-    }
     return count;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_pool.c - pools of workers, and parallel map. */
-#include "support/test.h"
+#include "support/pool_tasks.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -15,29 +15,14 @@
 
 /* --- tasks ------------------------------------------------------------------------ */
 
-static int square(const void *arg, void *result, void *context)
-{
-    (void)context;
-    *(int *)result = *(const int *)arg * *(const int *)arg;
-    return 0;
-}
-
 static int add_context(const void *arg, void *result, void *context)
 {
     *(int *)result = *(const int *)arg + *(int *)context;
     return 0;
 }
 
-static int fail_if_odd(const void *arg, void *result, void *context)
-{
-    (void)context;
-    int item = *(const int *)arg;
-
-    *(int *)result = item;
-    return item % 2 ? mp_task_fail(ERANGE, "item %d is odd", item) : 0;
-}
-
-static int die(const void *arg, void *result, void *context)
+/* By the signal that is the argument. */
+static int die_by(const void *arg, void *result, void *context)
 {
     (void)result;
     (void)context;
@@ -62,27 +47,6 @@ static int leave_task(const void *arg, void *result, void *context)
     _exit(*(const int *)arg);
 }
 
-static int get_pid(const void *arg, void *result, void *context)
-{
-    (void)arg;
-    (void)context;
-    *(pid_t *)result = getpid();
-    return 0;
-}
-
-/* Waits until the word at `context` is set; says so in the word after it. */
-static int wait_for_word(const void *arg, void *result, void *context)
-{
-    _Atomic int *word = context;
-    (void)arg;
-    (void)result;
-    guard_child();
-    atomic_fetch_add(&word[1], 1);
-    while (!atomic_load(word))
-        sched_yield();
-    return 0;
-}
-
 static int compute_for_ever(const void *arg, void *result, void *context)
 {
     (void)arg;
@@ -102,30 +66,10 @@ static int ignore_and_compute(const void *arg, void *result, void *context)
     return compute_for_ever(arg, result, context);
 }
 
-static int nothing(const void *arg, void *result, void *context)
-{
-    (void)arg;
-    (void)result;
-    (void)context;
-    return 0;
-}
-
 /* For tasks that don't look at their item. */
 static const char no_items[200];
 
 /* --- helpers ---------------------------------------------------------------------- */
-
-static mp_pool *make(unsigned processes)
-{
-    mp_pool *pool;
-    assert_int_equal(mp_pool_new(&pool, MP_POOL_OPTIONS(.processes = processes)), 0);
-    return pool;
-}
-
-static bool word_is_set(void *arg)
-{
-    return *(_Atomic int *)arg != 0;
-}
 
 /* Two words that a task waits for and answers with. */
 static _Atomic int *new_words(void)
@@ -154,7 +98,7 @@ static void test_map(void **state)
 {
     (void)state;
     for (unsigned workers = 1; workers <= 5; workers += 2) {
-        mp_pool *pool = make(workers);
+        mp_pool *pool = new_pool(workers);
         assert_works(pool);
         assert_works(pool);
         mp_pool_free(pool);
@@ -172,7 +116,7 @@ static void test_map_of_sizes(void **state)
     static const size_t chunks[] = {0, 1, 7, 1000, 1000000};
     int *items = malloc(100000 * sizeof *items),
         *results = malloc(100000 * sizeof *results);
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     for (int i = 0; i < 100000; i++)
         items[i] = i % 30000;
@@ -199,7 +143,7 @@ static void test_map_in_place(void **state)
     int *items = mp_shared_alloc(COUNT * sizeof *items);
     int *results = mp_shared_alloc(COUNT * sizeof *results);
     int *errors = mp_shared_alloc(COUNT * sizeof *errors);
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     for (int i = 0; i < COUNT; i++)
         items[i] = i;
@@ -238,7 +182,7 @@ static void test_map_of_large_items(void **state)
     enum { COUNT = 60 };
     struct big *items = malloc(COUNT * sizeof *items),
                *out = malloc(COUNT * sizeof *out);
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     leak_ignore_maps();
     for (int i = 0; i < COUNT; i++)
@@ -265,7 +209,7 @@ static int check_alignment(const void *arg, void *result, void *context)
 static void test_alignment_of_copies(void **state)
 {
     (void)state;
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
     static _Alignas(16) char items[64 * 16], results[64 * 16];
     char odd[3] = {1, 2, 3}, result[5];
 
@@ -281,7 +225,7 @@ static void test_map_without_results(void **state)
 {
     (void)state;
     int items[10] = {0};
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     assert_int_equal(
         mp_pool_map(pool, nothing, items, 10, sizeof *items, NULL, 0, NULL), 0);
@@ -295,7 +239,7 @@ static void test_failing_items(void **state)
     enum { COUNT = 101 };
     int items[COUNT], results[COUNT], errors[COUNT];
     mp_task_failure failure;
-    mp_pool *pool = make(3);
+    mp_pool *pool = new_pool(3);
 
     for (int i = 0; i < COUNT; i++)
         items[i] = 2 * i + (i >= 40);
@@ -333,7 +277,7 @@ static void test_text_is_cut(void **state)
 {
     (void)state;
     mp_task_failure failure;
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
 
     assert_int_equal(mp_pool_apply(pool, fail_at_length, NULL, 0, NULL, 0,
                                    MP_TASK_OPTIONS(.failure = &failure)),
@@ -367,7 +311,7 @@ static void test_text_does_not_stick(void **state)
 {
     (void)state;
     mp_task_failure failure;
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
 
     assert_int_equal(mp_pool_apply(pool, set_text_and_succeed, NULL, 0, NULL, 0, NULL),
                      0);
@@ -449,8 +393,8 @@ static void test_initializer(void **state)
         assert_int_equal(results[i], 4242);
     /* A replacement is initialized as well. */
     for (int i = 0; i < 4; i++)
-        assert_int_equal(mp_pool_apply(pool, die, &signal_number, sizeof signal_number,
-                                       NULL, 0, NULL),
+        assert_int_equal(mp_pool_apply(pool, die_by, &signal_number,
+                                       sizeof signal_number, NULL, 0, NULL),
                          EOWNERDEAD);
     assert_int_equal(mp_pool_map(pool, get_initialized, no_items, 20, 1, results,
                                  sizeof *results, NULL),
@@ -510,7 +454,7 @@ static void test_bad_input(void **state)
     assert_int_equal(mp_async_result_failure(NULL, &failure), EINVAL);
     mp_async_result_free(NULL);
 
-    pool = make(1);
+    pool = new_pool(1);
     assert_int_equal(mp_pool_apply(pool, NULL, &item, 4, &out, 4, NULL), EINVAL);
     assert_int_equal(mp_pool_apply(pool, square, NULL, 4, &out, 4, NULL), EINVAL);
     assert_int_equal(mp_pool_apply(pool, square, &item, 4, NULL, 4, NULL), EINVAL);
@@ -546,7 +490,7 @@ static void test_bad_input_of_results(void **state)
     (void)state;
     int item = 5, out = 0;
     mp_async_result *result;
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
 
     assert_int_equal(mp_pool_apply_async(pool, square, &item, sizeof item, sizeof out,
                                          NULL, &result),
@@ -575,7 +519,7 @@ static void test_async_apply(void **state)
     mp_task_failure failure;
     mp_async_result *result, *waiting;
     _Atomic int *words = new_words();
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
 
     assert_int_equal(mp_pool_apply_async(pool, wait_for_word, NULL, 0, 0,
                                          MP_TASK_OPTIONS(.context = words), &waiting),
@@ -621,7 +565,7 @@ static void test_fire_and_forget(void **state)
     (void)state;
     enum { TASKS = 2000 };
     _Atomic int *counter = new_words();
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     for (int i = 0; i < TASKS; i++)
         assert_int_equal(mp_pool_apply_async(pool, count_in_arena, &i, sizeof i, 16,
@@ -641,7 +585,7 @@ static void test_async_map(void **state)
     static int items[COUNT], results[COUNT], errors[COUNT];
     mp_async_result *result;
     bool good;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     for (int i = 0; i < COUNT; i++)
         items[i] = i;
@@ -666,7 +610,7 @@ static void test_results_outlive_the_pool(void **state)
     (void)state;
     int item = 6, out = 0;
     mp_async_result *result;
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
 
     assert_int_equal(mp_pool_apply_async(pool, square, &item, sizeof item, sizeof out,
                                          NULL, &result),
@@ -683,7 +627,7 @@ static void test_many_results(void **state)
     (void)state;
     enum { TASKS = 3000 };
     static mp_async_result *results[TASKS];
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     for (int i = 0; i < TASKS; i++)
         assert_int_equal(mp_pool_apply_async(pool, square, &i, sizeof i, sizeof i, NULL,
@@ -703,7 +647,7 @@ static void test_dropped_result(void **state)
     (void)state;
     _Atomic int *words = new_words();
     mp_async_result *result;
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
 
     assert_int_equal(mp_pool_apply_async(pool, wait_for_word, NULL, 0, 0,
                                          MP_TASK_OPTIONS(.context = words), &result),
@@ -744,7 +688,7 @@ static void test_threads_share_a_pool(void **state)
     (void)state;
     pthread_t threads[4];
     struct submitter submitters[4];
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     leak_ignore_maps();
     for (int i = 0; i < 4; i++) {
@@ -766,7 +710,7 @@ static void test_close_and_join(void **state)
 {
     (void)state;
     int item = 2, out;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     assert_works(pool);
     assert_int_equal(mp_pool_close(pool), 0);
@@ -787,7 +731,7 @@ static void test_join_times_out(void **state)
 {
     (void)state;
     _Atomic int *words = new_words();
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
 
     assert_int_equal(mp_pool_apply_async(pool, wait_for_word, NULL, 0, 0,
                                          MP_TASK_OPTIONS(.context = words), NULL),
@@ -807,7 +751,7 @@ static void terminate_under(mp_task_fn *task)
     int errors[COUNT];
     mp_async_result *running, *map;
     bool good;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     assert_int_equal(mp_pool_apply_async(pool, task, NULL, 0, 0,
                                          MP_TASK_OPTIONS(.context = &words[0]),
@@ -855,7 +799,7 @@ static void test_terminate_stopped_worker(void **state)
 {
     (void)state;
     _Atomic int *words = new_words();
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
 
     assert_int_equal(mp_pool_apply_async(pool, stop_self, NULL, 0, 0,
                                          MP_TASK_OPTIONS(.context = words), NULL),
@@ -874,7 +818,7 @@ static void test_free_under_work(void **state)
     (void)state;
     _Atomic int *words = new_words();
     mp_async_result *result;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     assert_int_equal(mp_pool_apply_async(pool, compute_for_ever, NULL, 0, 0,
                                          MP_TASK_OPTIONS(.context = words), &result),
@@ -906,10 +850,10 @@ static void test_workers_die_in_every_way(void **state)
     (void)state;
     static const int signals[] = {SIGKILL, SIGSEGV, SIGBUS, SIGABRT,
                                   SIGFPE,  SIGTERM, SIGUSR1};
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
-        expect_death(pool, die, signals[i], -signals[i]);
+        expect_death(pool, die_by, signals[i], -signals[i]);
     expect_death(pool, exit_task, 0, 0);
     expect_death(pool, exit_task, 3, 3);
     expect_death(pool, leave_task, 0, 0);
@@ -935,7 +879,7 @@ static void test_exactly_the_running_item_is_lost(void **state)
     enum { COUNT = 1000 };
     static const size_t chunks[] = {0, 1, 10, 1000};
     static int items[COUNT], results[COUNT], errors[COUNT];
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     for (size_t c = 0; c < sizeof chunks / sizeof *chunks; c++) {
         mp_task_failure failure;
@@ -963,11 +907,11 @@ static void test_every_item_kills(void **state)
     (void)state;
     enum { COUNT = 30 };
     int items[COUNT], errors[COUNT];
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     for (int i = 0; i < COUNT; i++)
         items[i] = SIGKILL;
-    assert_int_equal(mp_pool_map(pool, die, items, COUNT, sizeof *items, NULL, 0,
+    assert_int_equal(mp_pool_map(pool, die_by, items, COUNT, sizeof *items, NULL, 0,
                                  MP_MAP_OPTIONS(.errors = errors)),
                      EOWNERDEAD);
     for (int i = 0; i < COUNT; i++)
@@ -990,7 +934,7 @@ static void test_lock_of_a_dead_worker(void **state)
 {
     (void)state;
     mp_lock *lock;
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
 
     assert_int_equal(mp_lock_new(&lock, NULL), 0);
     assert_int_equal(mp_pool_apply(pool, die_with_lock, NULL, 0, NULL, 0,
@@ -1030,7 +974,7 @@ static void test_supervisor_is_killed(void **state)
     int errors[COUNT];
     mp_async_result *map;
     pid_t workers[8];
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     leak_ignore_arena();
     assert_int_equal(
@@ -1085,7 +1029,7 @@ static void test_signals_of_workers(void **state)
     struct sigaction action = {.sa_handler = ignore_it}, old;
 
     sigaction(SIGUSR1, &action, &old);
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
     assert_int_equal(mp_pool_apply(pool, own_state, NULL, 0, NULL, 0, NULL), 0);
     mp_pool_free(pool);
     sigaction(SIGUSR1, &old, NULL);
@@ -1108,9 +1052,9 @@ static void test_workers_are_snapshots(void **state)
     int value = 0;
 
     snapshot = 2;
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
     snapshot = 3;
-    expect_death(pool, die, SIGKILL, -SIGKILL);
+    expect_death(pool, die_by, SIGKILL, -SIGKILL);
     assert_int_equal(
         mp_pool_apply(pool, get_snapshot, NULL, 0, &value, sizeof value, NULL), 0);
     assert_int_equal(value, 2);
@@ -1122,7 +1066,7 @@ static void test_workers_are_other_processes(void **state)
     (void)state;
     pid_t pids[200];
     size_t count;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     assert_int_equal(
         mp_pool_map(pool, get_pid, no_items, 200, 1, pids, sizeof *pids, NULL), 0);
@@ -1154,7 +1098,7 @@ static int use_in_child(void *arg)
 static void test_pool_in_a_child(void **state)
 {
     (void)state;
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
 
     assert_int_equal(child_run(use_in_child, pool), 0);
     assert_works(pool);
@@ -1179,7 +1123,7 @@ static int free_in_child(void *arg)
 static void test_free_in_a_child(void **state)
 {
     (void)state;
-    struct inherited inherited = {.pool = make(1)};
+    struct inherited inherited = {.pool = new_pool(1)};
     int x = 3;
 
     assert_int_equal(mp_pool_apply_async(inherited.pool, square, &x, sizeof x, sizeof x,
@@ -1196,7 +1140,7 @@ static int pool_in_process(void *arg)
 {
     (void)arg;
     guard_child();
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     assert_works(pool);
     mp_pool_free(pool);
     return 0;
@@ -1225,7 +1169,7 @@ static void test_pools_anywhere(void **state)
     assert_int_equal(code, 0);
     mp_process_free(p);
 
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
     assert_int_equal(mp_pool_apply(pool, pool_in_task, NULL, 0, NULL, 0, NULL), 0);
     mp_pool_free(pool);
 }
@@ -1233,7 +1177,7 @@ static void test_pools_anywhere(void **state)
 static void test_several_pools(void **state)
 {
     (void)state;
-    mp_pool *a = make(2), *b = make(1), *c = make(3);
+    mp_pool *a = new_pool(2), *b = new_pool(1), *c = new_pool(3);
 
     assert_works(c);
     assert_works(a);
@@ -1253,7 +1197,7 @@ struct family {
 
 static int computing_parent(void *arg)
 {
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     assert_int_equal(mp_pool_apply_async(pool, compute_for_ever, NULL, 0, 0,
                                          MP_TASK_OPTIONS(.context = arg), NULL),
@@ -1283,7 +1227,7 @@ static void test_parent_is_killed(void **state)
 
 static int parent_that_exits(void *arg)
 {
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     assert_int_equal(mp_pool_apply_async(pool, compute_for_ever, NULL, 0, 0,
                                          MP_TASK_OPTIONS(.context = arg), NULL),
@@ -1308,9 +1252,9 @@ static int host_ignores_sigchld(void *arg)
 {
     (void)arg;
     signal(SIGCHLD, SIG_IGN);
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     assert_works(pool);
-    expect_death(pool, die, SIGKILL, -SIGKILL);
+    expect_death(pool, die_by, SIGKILL, -SIGKILL);
     assert_works(pool);
     assert_int_equal(mp_pool_close(pool), 0);
     assert_int_equal(mp_pool_join(pool, SOON), 0);
@@ -1328,7 +1272,7 @@ static void test_host_ignores_sigchld(void **state)
 static int host_reaps_everything(void *arg)
 {
     (void)arg;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     assert_works(pool);
     assert_int_equal(mp_pool_terminate(pool), 0);
     while (waitpid(-1, NULL, 0) > 0)
@@ -1353,7 +1297,7 @@ static int without_descriptors(void *arg)
     mp_pool *pool = NULL;
     (void)arg;
 
-    mp_pool_free(make(1));
+    mp_pool_free(new_pool(1));
     getrlimit(RLIMIT_NOFILE, &limit);
     none = limit;
     none.rlim_cur = 0;
@@ -1362,7 +1306,7 @@ static int without_descriptors(void *arg)
     setrlimit(RLIMIT_NOFILE, &limit);
     assert_int_equal(err, EMFILE);
     assert_null(pool);
-    pool = make(2);
+    pool = new_pool(2);
     assert_works(pool);
     mp_pool_free(pool);
     return 0;
@@ -1379,7 +1323,7 @@ static void test_sleeping_pool_costs_no_time(void **state)
 {
     (void)state;
     struct rusage before, after;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     assert_works(pool);
     usleep(500000); /* to prove that nothing happens */

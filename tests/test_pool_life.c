@@ -4,7 +4,7 @@
  *
  * What they do is written down in a page that libmp knows nothing of.
  */
-#include "support/test.h"
+#include "support/pool_tasks.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -32,13 +32,6 @@ static struct ledger {
     _Atomic int waiting;
     _Atomic int stop; /* those who wait may go on */
 } * ledger;
-
-static void sleep_us(long us)
-{
-    nanosleep(
-        &(struct timespec){.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000},
-        NULL);
-}
 
 /* --- what runs in workers --------------------------------------------------------- */
 
@@ -924,13 +917,6 @@ static void test_seeds(void **state)
 }
 
 /* --- pools and other processes ---------------------------------------------------- */
-
-static int square(const void *arg, void *result, void *context)
-{
-    (void)context;
-    *(int *)result = *(const int *)arg * *(const int *)arg;
-    return 0;
-}
 
 /* A pool of its own; `*arg` is not 0 if that is to hang. */
 static int use_pool(const void *arg, void *result, void *context)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_reduce.c - combining all items into one value. */
-#include "support/test.h"
+#include "support/pool_tasks.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -95,13 +95,6 @@ static int hang_at_37(const void *arg, void *result, void *context)
 
 /* --- helpers ---------------------------------------------------------------------- */
 
-static mp_pool *make(unsigned processes)
-{
-    mp_pool *pool;
-    assert_int_equal(mp_pool_new(&pool, MP_POOL_OPTIONS(.processes = processes)), 0);
-    return pool;
-}
-
 static void assert_range_works(mp_pool *pool, uint64_t count)
 {
     uint64_t total = 0;
@@ -118,7 +111,7 @@ static void test_sums(void **state)
 {
     (void)state;
     static const size_t counts[] = {0, 1, 2, 3, 7, 100, 65536, 65537, 1000000};
-    mp_pool *pool = make(3);
+    mp_pool *pool = new_pool(3);
     int *here = malloc(1000000 * sizeof *here);
     int *arena = mp_shared_alloc(1000000 * sizeof *arena);
 
@@ -148,7 +141,7 @@ static void test_sums(void **state)
 static void test_large_range(void **state)
 {
     (void)state;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     assert_range_works(pool, SANITIZED ? 1000000 : 20000000);
     mp_pool_free(pool);
@@ -157,7 +150,7 @@ static void test_large_range(void **state)
 static void test_chunks_and_contexts(void **state)
 {
     (void)state;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     int items[500];
     int *words = mp_shared_alloc(2 * sizeof *words);
 
@@ -207,7 +200,7 @@ static void test_value_sizes(void **state)
     (void)state;
     enum { ITEMS = 50000 };
     static const size_t sizes[] = {1, 3, 63, 64, 65, 4097, (size_t)1 << 20};
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     unsigned *items = malloc(ITEMS * sizeof *items);
     struct histogram *histogram = mp_shared_alloc(sizeof *histogram);
 
@@ -252,7 +245,7 @@ static void larger(void *result, const void *other, void *context)
 static void test_start_value(void **state)
 {
     (void)state;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     int items[100], most = -1000;
 
     for (int i = 0; i < 100; i++)
@@ -274,7 +267,7 @@ static void test_start_value(void **state)
 static void test_failing_fold(void **state)
 {
     (void)state;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     mp_task_failure failure;
 
     for (size_t chunk = 0; chunk < 100; chunk += 33) {
@@ -298,7 +291,7 @@ static void test_failing_fold(void **state)
 static void test_dying_fold(void **state)
 {
     (void)state;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     mp_task_failure failure;
     uint64_t total = 5;
 
@@ -321,7 +314,7 @@ static void test_dying_fold(void **state)
 static void test_retries(void **state)
 {
     (void)state;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     _Atomic int *begun = mp_shared_alloc(sizeof *begun);
 
     assert_non_null(begun);
@@ -344,7 +337,7 @@ static void test_retries(void **state)
 static void test_time_limit(void **state)
 {
     (void)state;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     mp_task_failure failure;
     uint64_t total = 7;
 
@@ -405,7 +398,7 @@ static void test_end_of_pool(void **state)
     mp_task_failure failure;
     uint64_t total = 9;
     bool killed = false;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     assert_int_equal(
         mp_pool_reduce(pool, hang_at_37, sum_number, NULL, 100, 0, &total, sizeof total,
@@ -419,7 +412,7 @@ static void test_end_of_pool(void **state)
                      EPIPE);
     mp_pool_free(pool);
 
-    pool = make(2);
+    pool = new_pool(2);
     assert_int_equal(
         mp_pool_reduce(pool, hang_at_37, sum_number, NULL, 100, 0, &total, sizeof total,
                        MP_MAP_OPTIONS(.failure = &failure, .progress = kill_supervisor,
@@ -496,7 +489,7 @@ static int reduce_in_child(void *pool)
 static void test_bad_arguments(void **state)
 {
     (void)state;
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
     uint64_t total = 1;
     int items[4] = {0}, errors[4];
 
@@ -551,7 +544,7 @@ static void test_threads(void **state)
 {
     (void)state;
     pthread_t threads[4];
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     leak_ignore_maps();
     for (int i = 0; i < 4; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* test_result.c - waiting for any of several results, callbacks, the event loop,
  * status. */
-#include "support/test.h"
+#include "support/pool_tasks.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -17,51 +17,12 @@
 
 /* --- tasks and helpers ------------------------------------------------------------ */
 
-static int square(const void *arg, void *result, void *context)
-{
-    (void)context;
-    *(int *)result = *(const int *)arg * *(const int *)arg;
-    return 0;
-}
-
-static int nothing(const void *arg, void *result, void *context)
-{
-    (void)arg;
-    (void)result;
-    (void)context;
-    return 0;
-}
-
 static int fail_task(const void *arg, void *result, void *context)
 {
     (void)arg;
     (void)result;
     (void)context;
     return mp_task_fail(ERANGE, "as it was told");
-}
-
-static int die(const void *arg, void *result, void *context)
-{
-    (void)arg;
-    (void)result;
-    (void)context;
-    guard_child();
-    kill(getpid(), SIGKILL);
-    return 0;
-}
-
-/* Waits until the word at `context` is set; says that it has begun in the one after it.
- */
-static int wait_for_word(const void *arg, void *result, void *context)
-{
-    _Atomic int *word = context;
-    (void)arg;
-    (void)result;
-    guard_child();
-    atomic_fetch_add(&word[1], 1);
-    while (!atomic_load(word))
-        sched_yield();
-    return 0;
 }
 
 /* The same with two words for each attempt. */
@@ -73,13 +34,6 @@ static int die_at_first(const void *arg, void *result, void *context)
         return wait_for_word(arg, result, &word[2]);
     wait_for_word(arg, result, context);
     return die(arg, result, context);
-}
-
-static mp_pool *make(unsigned processes)
-{
-    mp_pool *pool;
-    assert_int_equal(mp_pool_new(&pool, MP_POOL_OPTIONS(.processes = processes)), 0);
-    return pool;
 }
 
 static mp_pool *make_pollable(unsigned processes)
@@ -96,11 +50,6 @@ static _Atomic int *new_words(void)
     _Atomic int *words = mp_shared_alloc(4 * sizeof *words);
     assert_non_null(words);
     return words;
-}
-
-static bool word_is_set(void *arg)
-{
-    return *(_Atomic int *)arg != 0;
 }
 
 static mp_async_result *start(mp_pool *pool, mp_task_fn *task, _Atomic int *words)
@@ -151,7 +100,7 @@ static void count_call(mp_async_result *result, void *arg)
 static void test_any(void **state)
 {
     (void)state;
-    mp_pool *pool = make(3);
+    mp_pool *pool = new_pool(3);
     _Atomic int *words[3];
     mp_async_result *results[5] = {NULL};
     size_t index = 99;
@@ -183,7 +132,7 @@ static void test_any(void **state)
 static void test_any_names_the_first(void **state)
 {
     (void)state;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     mp_async_result *results[20];
     size_t index;
 
@@ -202,7 +151,7 @@ static void test_any_names_the_first(void **state)
 static void test_any_of_maps(void **state)
 {
     (void)state;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     _Atomic int *words = new_words();
     mp_async_result *results[3];
     static int items[1000], squares[1000];
@@ -234,7 +183,7 @@ static void test_any_of_maps(void **state)
 static void test_all(void **state)
 {
     (void)state;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     _Atomic int *words = new_words();
     mp_async_result *results[10] = {NULL};
 
@@ -256,7 +205,7 @@ static void test_all(void **state)
 static void test_bad_arguments(void **state)
 {
     (void)state;
-    mp_pool *pool = make(1), *other = make(1);
+    mp_pool *pool = new_pool(1), *other = new_pool(1);
     mp_async_result *results[] = {start(pool, nothing, NULL),
                                   start(other, nothing, NULL)};
     mp_progress progress;
@@ -291,7 +240,7 @@ static void test_bad_arguments(void **state)
 static void test_any_when_workers_are_killed(void **state)
 {
     (void)state;
-    mp_pool *pool = make(3);
+    mp_pool *pool = new_pool(3);
     _Atomic int *words = new_words();
     mp_async_result *results[11];
     size_t index;
@@ -317,7 +266,7 @@ static void test_any_when_workers_are_killed(void **state)
 static void test_any_when_the_supervisor_is_killed(void **state)
 {
     (void)state;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     _Atomic int *words = new_words();
     mp_async_result *results[3];
     size_t index;
@@ -348,7 +297,7 @@ static void test_any_when_the_pool_is_terminated(void **state)
 {
     (void)state;
     leak_ignore_maps();
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     _Atomic int *words = new_words();
     mp_async_result *results[3];
     pthread_t thread;
@@ -431,7 +380,7 @@ static void test_callback_runs_once(void **state)
     (void)state;
     static find_fn *const finds[] = {find_by_wait, find_by_get, find_by_ready,
                                      find_by_any,  find_by_all, find_by_poll};
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     for (size_t i = 0; i < sizeof finds / sizeof *finds; i++) {
         mp_async_result *result;
@@ -457,7 +406,7 @@ static void test_callback_runs_once(void **state)
 static void test_get_before_the_callback_frees(void **state)
 {
     (void)state;
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
     mp_async_result *result;
     int item = 12, value = 0, calls = 0;
 
@@ -476,7 +425,7 @@ static void test_get_before_the_callback_frees(void **state)
 static void test_callback_is_not_run_by_questions(void **state)
 {
     (void)state;
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
     mp_async_result *first, *last;
     mp_task_failure failure;
     mp_progress progress;
@@ -504,7 +453,7 @@ static void test_callback_is_not_run_by_questions(void **state)
 static void test_callback_of_cancelled(void **state)
 {
     (void)state;
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
     _Atomic int *words = new_words();
     mp_async_result *running, *queued, *map;
     int calls = 0;
@@ -554,7 +503,7 @@ static void test_callback_of_cancelled(void **state)
 static void test_callbacks_of_maps(void **state)
 {
     (void)state;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     static int items[500], squares[500];
     mp_async_result *result;
     int calls = 0;
@@ -612,7 +561,7 @@ static void submit_next(mp_async_result *result, void *arg)
 static void test_callback_submits_more(void **state)
 {
     (void)state;
-    struct chain chain = {make(2), 2000};
+    struct chain chain = {new_pool(2), 2000};
 
     call(chain.pool, nothing, submit_next, &chain, NULL);
     int err;
@@ -634,7 +583,7 @@ static void test_callback_frees_the_pool(void **state)
 {
     (void)state;
     for (int round = 0; round < 3; round++) {
-        mp_pool *pool = round == 1 ? make_pollable(2) : make(2);
+        mp_pool *pool = round == 1 ? make_pollable(2) : new_pool(2);
         mp_async_result *result;
         int dropped = 0;
         call(pool, nothing, free_pool, &pool, round ? NULL : &result);
@@ -651,7 +600,7 @@ static void test_callback_frees_the_pool(void **state)
 static void test_callbacks_outlive_the_pool(void **state)
 {
     (void)state;
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
     _Atomic int *words = new_words();
     mp_async_result *held, *kept, *dropped;
     int calls = 0, never = 0;
@@ -698,7 +647,7 @@ static int copy_number(const void *arg, void *result, void *context)
 static void test_many_callbacks(void **state)
 {
     (void)state;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     struct order order = {0};
 
     for (uint64_t i = 1; i <= ROUNDS; i++)
@@ -723,7 +672,7 @@ static void test_many_callbacks(void **state)
 static void test_poll_does_not_look_at_what_is_queued(void **state)
 {
     (void)state;
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
     _Atomic int *words = new_words();
     int calls = 0;
 
@@ -805,7 +754,7 @@ static void test_callbacks_behind_a_retry(void **state)
 static void test_callbacks_of_killed_workers(void **state)
 {
     (void)state;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     int calls = 0;
 
     for (int i = 0; i < 20; i++)
@@ -896,7 +845,7 @@ static void test_callbacks_in_threads(void **state)
     (void)state;
     leak_ignore_maps();
     int count = ROUNDS / 5;
-    struct crowd crowd = {.pool = make(2), .count = count};
+    struct crowd crowd = {.pool = new_pool(2), .count = count};
     crowd.each = calloc((size_t)count, sizeof *crowd.each);
     pthread_t threads[5];
     void *failed;
@@ -934,7 +883,7 @@ static void test_poll_ends_when_the_last_is_dropped(void **state)
 {
     (void)state;
     leak_ignore_maps();
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
     _Atomic int *words = new_words();
     mp_async_result *held, *last;
     pthread_t thread;
@@ -969,7 +918,7 @@ static void test_cancel_while_another_waits(void **state)
 {
     (void)state;
     leak_ignore_maps();
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     _Atomic int *words = new_words();
     static const char items[100];
     mp_async_result *map;
@@ -1204,7 +1153,7 @@ static void test_no_byte_is_lost(void **state)
 static void test_no_wake_is_lost(void **state)
 {
     (void)state;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     int calls = 0;
 
     for (int i = 1; i <= ROUNDS; i++) {
@@ -1226,7 +1175,7 @@ static void test_no_wake_is_lost(void **state)
 static void test_progress(void **state)
 {
     (void)state;
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
     _Atomic int *words = new_words();
     mp_async_result *running, *failing, *map;
     mp_progress progress;
@@ -1348,7 +1297,7 @@ static void test_status(void **state)
 static void test_status_of_ended_pools(void **state)
 {
     (void)state;
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
     _Atomic int *words = new_words();
     mp_async_result *running = start(pool, wait_for_word, words),
                     *queued = start(pool, nothing, NULL);
@@ -1364,7 +1313,7 @@ static void test_status_of_ended_pools(void **state)
     mp_async_result_free(queued);
     mp_pool_free(pool);
 
-    pool = make(1);
+    pool = new_pool(1);
     kill(supervisor_of(pool), SIGKILL);
     running = start(pool, wait_for_word, words);
     assert_int_equal(mp_async_result_get(running, NULL, 0, SOON), EOWNERDEAD);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_serial.c - MP_SERIAL=1: pools without processes. */
-#include "support/test.h"
+#include "support/pool_tasks.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -12,21 +12,6 @@
 
 /* --- tasks ------------------------------------------------------------------------ */
 
-static int square(const void *arg, void *result, void *context)
-{
-    (void)context;
-    *(int *)result = *(const int *)arg * *(const int *)arg;
-    return 0;
-}
-
-static int report_pid(const void *arg, void *result, void *context)
-{
-    (void)arg;
-    (void)context;
-    *(pid_t *)result = getpid();
-    return 0;
-}
-
 static int order[1000];
 static int order_count;
 
@@ -37,15 +22,6 @@ static int note_index(const void *arg, void *result, void *context)
     (void)context;
     order[order_count++ % 1000] = (int)mp_task_index();
     return 0;
-}
-
-static int fail_if_odd(const void *arg, void *result, void *context)
-{
-    (void)context;
-    int item = *(const int *)arg;
-
-    *(int *)result = item;
-    return item % 2 ? mp_task_fail(ERANGE, "item %d is odd", item) : 0;
 }
 
 static int report_seed(const void *arg, void *result, void *context)
@@ -132,7 +108,7 @@ static int join_own(const void *arg, void *result, void *context)
 }
 
 /* Waits for the word at `context`, and says in the next one that it does. */
-static int wait_for_word(const void *arg, void *result, void *context)
+static int wait_in_thread(const void *arg, void *result, void *context)
 {
     _Atomic int *word = context;
     (void)arg;
@@ -188,8 +164,7 @@ static void test_forks_nothing(void **state)
     pid_t child, pid;
 
     assert_int_equal(descendants(getpid(), &child, 1), 0);
-    assert_int_equal(mp_pool_apply(pool, report_pid, NULL, 0, &pid, sizeof pid, NULL),
-                     0);
+    assert_int_equal(mp_pool_apply(pool, get_pid, NULL, 0, &pid, sizeof pid, NULL), 0);
     assert_int_equal(pid, getpid());
     mp_pool_free(pool);
     setenv("MP_SERIAL", "0", 1);
@@ -417,7 +392,7 @@ static void test_terminate_within_a_task(void **state)
         ECANCELED);
     for (int i = 0; i < 10; i++)
         assert_int_equal(errors[i], i > 5 ? ECANCELED : 0);
-    assert_int_equal(mp_pool_apply(pool, report_pid, NULL, 0, NULL, 0, NULL), EPIPE);
+    assert_int_equal(mp_pool_apply(pool, get_pid, NULL, 0, NULL, 0, NULL), EPIPE);
     assert_int_equal(mp_pool_join(pool, MP_FOREVER), 0);
     mp_pool_free(pool);
 }
@@ -444,14 +419,9 @@ static void *run_waiting_task(void *arg)
 {
     struct runner *runner = arg;
 
-    runner->err = mp_pool_apply(runner->pool, wait_for_word, NULL, 0, NULL, 0,
+    runner->err = mp_pool_apply(runner->pool, wait_in_thread, NULL, 0, NULL, 0,
                                 MP_TASK_OPTIONS(.context = (void *)runner->words));
     return NULL;
-}
-
-static bool word_is_set(void *word)
-{
-    return atomic_load((_Atomic int *)word) != 0;
 }
 
 static void start_runner(struct runner *runner, pthread_t *thread)

@@ -12,6 +12,7 @@
 
 #include <mp/mp.h>
 
+#include "support/pool_tasks.h"
 #include "support/rerun.h"
 
 #define TASKS 1000
@@ -19,29 +20,12 @@
 
 /* --- programs that are traced ----------------------------------------------------- */
 
-static int nothing(const void *arg, void *result, void *context)
-{
-    (void)arg;
-    (void)result;
-    (void)context;
-    return 0;
-}
-
 static int refuse(const void *arg, void *result, void *context)
 {
     (void)arg;
     (void)result;
     (void)context;
     return ERANGE;
-}
-
-static int die(const void *arg, void *result, void *context)
-{
-    (void)arg;
-    (void)result;
-    (void)context;
-    kill(getpid(), SIGKILL);
-    return 0;
 }
 
 /* Every thousandth item kills its worker, every hundredth fails. */
@@ -52,14 +36,6 @@ static int die_sometimes(const void *arg, void *result, void *context)
     if (item % 1000 == 500)
         return die(arg, result, context);
     return item % 100 == 7 ? ERANGE : 0;
-}
-
-static mp_pool *make(unsigned processes)
-{
-    mp_pool *pool;
-
-    assert_int_equal(mp_pool_new(&pool, MP_POOL_OPTIONS(.processes = processes)), 0);
-    return pool;
 }
 
 static void end(mp_pool *pool)
@@ -83,7 +59,7 @@ static int map_range(mp_pool *pool, mp_task_fn *task, size_t chunk)
 
 static int plain(void)
 {
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     apply_many(pool, TASKS);
     assert_int_equal(mp_pool_apply(pool, refuse, NULL, 0, NULL, 0, NULL), ERANGE);
@@ -94,19 +70,11 @@ static int plain(void)
 
 static int deaths(void)
 {
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
 
     assert_int_equal(mp_pool_apply(pool, die, NULL, 0, NULL, 0, NULL), EOWNERDEAD);
     assert_int_equal(map_range(pool, die_sometimes, 13), ERANGE);
     end(pool);
-    return 0;
-}
-
-static int report_pid(const void *arg, void *result, void *context)
-{
-    (void)arg;
-    (void)context;
-    *(pid_t *)result = getpid();
     return 0;
 }
 
@@ -115,14 +83,14 @@ static int report_pid(const void *arg, void *result, void *context)
 /* Workers are killed from outside, at any instruction: most of them write the trace. */
 static int murders(void)
 {
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     uint64_t random = 88172645463325252;
 
     for (int i = 0; i < KILLS; i++) {
         mp_async_result *map;
         pid_t victim;
         assert_int_equal(
-            mp_pool_apply(pool, report_pid, NULL, 0, &victim, sizeof victim, NULL), 0);
+            mp_pool_apply(pool, get_pid, NULL, 0, &victim, sizeof victim, NULL), 0);
         assert_int_equal(mp_pool_map_async(pool, nothing, NULL, ITEMS, 0, NULL, 0,
                                            MP_MAP_OPTIONS(.chunk_size = 1), &map),
                          0);
@@ -140,7 +108,7 @@ static int murders(void)
 static int with_own_pool(void *arg)
 {
     (void)arg;
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
 
     apply_many(pool, TASKS);
     end(pool);
@@ -174,7 +142,7 @@ static int family(void)
         assert_int_equal(code, 0);
         mp_process_free(all[i]);
     }
-    mp_pool *pool = make(1);
+    mp_pool *pool = new_pool(1);
     assert_int_equal(mp_pool_apply(pool, task_with_own_pool, NULL, 0, NULL, 0, NULL),
                      0);
     end(pool);
@@ -186,7 +154,7 @@ static int careless(void)
 {
     if (chdir("/"))
         return 1;
-    mp_pool *pool = make(2);
+    mp_pool *pool = new_pool(2);
     for (int i = 0; i < 100; i++)
         assert_int_equal(mp_pool_apply(pool, nothing, NULL, 0, NULL, 0, NULL), 0);
     exit(0);

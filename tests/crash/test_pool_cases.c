@@ -7,7 +7,7 @@
  * closed, and while it is terminated.  The item that crashed is told of, the others are
  * not concerned.
  */
-#include "support/test.h"
+#include "support/pool_tasks.h"
 
 #include <limits.h>
 #include <pthread.h>
@@ -33,11 +33,6 @@ static struct gate {
     _Atomic int waiting;  /* those that do */
     _Atomic pid_t target; /* a worker that wants to be killed */
 } * gate;
-
-static void rest(void)
-{
-    nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
-}
 
 /* --- the ways --------------------------------------------------------------------- */
 
@@ -209,7 +204,7 @@ static int act(const void *arg, void *result, void *context)
     uint32_t run = ledger_begin(ledger, deed->ref);
     atomic_fetch_add(&gate->waiting, 1);
     while (!atomic_load(&gate->open))
-        rest();
+        sleep_us(50);
     if (deed->way) {
         ledger_kills(ledger, getpid());
         int err = deed->way->crash(deed->way->detail);
@@ -229,7 +224,7 @@ static int assassinate(const void *arg, void *result, void *context)
     (void)context;
     guard_child();
     while (!atomic_load(&gate->target))
-        rest();
+        sleep_us(50);
     if (kill(atomic_load(&gate->target), SIGKILL))
         return errno;
     return 0;
@@ -283,7 +278,7 @@ static void let_it_happen(struct crash_case *c)
         assert_int_equal(mp_pool_close(c->pool), 0);
     if (c->when == TERMINATED)
         while (!atomic_load(&gate->waiting))
-            rest();
+            sleep_us(50);
     atomic_store(&gate->open, 1);
     if (c->when == TERMINATED)
         assert_int_equal(mp_pool_terminate(c->pool), 0);
@@ -333,13 +328,6 @@ static void check(struct crash_case *c)
         assert_non_null(failure);
         check_crashed(c, failure);
     }
-}
-
-static int square(const void *arg, void *result, void *context)
-{
-    (void)context;
-    *(int *)result = *(const int *)arg * *(const int *)arg;
-    return 0;
 }
 
 static bool nobody_left(void *arg)

@@ -236,11 +236,6 @@ struct scene {
     unsigned limit;                     /* points in the ordinary run */
 };
 
-static void rest(void)
-{
-    nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
-}
-
 static bool may_go(void)
 {
     if (atomic_load(&stage->victim) == getpid())
@@ -257,7 +252,7 @@ static int sit(const void *arg, void *result, void *context)
     uint32_t run = ledger_begin(seats, *ref);
     atomic_fetch_add(&stage->held, 1);
     while (!may_go())
-        rest();
+        sleep_us(50);
     if (atomic_load(&stage->victim) == getpid())
         atomic_fetch_add(&stage->victim_tasks, 1);
     uint64_t value = ledger_end(seats, *ref, run);
@@ -365,7 +360,7 @@ static int judge(struct play *play, const struct scene *scene)
 static void until(_Atomic int *flag)
 {
     while (!atomic_load(flag))
-        rest();
+        sleep_us(50);
 }
 
 static void set_the_scene(struct play *play, const struct scene *scene)
@@ -376,7 +371,7 @@ static void set_the_scene(struct play *play, const struct scene *scene)
         submit(play, scene);
     while (atomic_load(&stage->held) <
            (int)(scene->items < workers ? scene->items : workers))
-        rest();
+        sleep_us(50);
     if (!scene->options.lazy)
         play->worker = worker_at(play, workers - 1)->pid;
     atomic_store(&stage->victim,
@@ -410,7 +405,7 @@ static int client_body(void *arg)
                 scene->meet(&play);
             atomic_store(&stage->met, 1);
         }
-        rest();
+        sleep_us(50);
     }
     return judge(&play, scene);
 }
@@ -571,7 +566,7 @@ static void shrink(struct play *play)
     if (mp_pool_resize(play->pool, 1))
         abort();
     while (!atomic_load(&worker_at(play, 1)->surplus))
-        rest();
+        sleep_us(50);
 }
 
 static void test_worker_surplus(void **state)
@@ -1005,7 +1000,7 @@ static void keep_busy(mp_pool *pool, mp_async_result **results)
                           &results[4]) != 0)
         abort();
     while (atomic_load(&ledger->victim_tasks) < 2)
-        rest();
+        sleep_us(50);
 }
 
 static void call_victim(void *arg)

@@ -46,17 +46,6 @@ static void bury(void *arg)
     stepkill_end();
 }
 
-static size_t count_of(const char *text, const char *what)
-{
-    size_t count = 0;
-
-    while ((text = strstr(text, what)) != NULL) {
-        count++;
-        text += strlen(what);
-    }
-    return count;
-}
-
 /* Another worker's life comes in between; then somebody else does it once more. */
 static int check(void *arg)
 {

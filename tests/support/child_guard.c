@@ -50,9 +50,11 @@ pid_t child_start(child_body *body, void *arg)
     return pid;
 }
 
-static void pause_us(long us)
+void sleep_us(long us)
 {
-    nanosleep(&(struct timespec){.tv_nsec = us * 1000}, NULL);
+    nanosleep(
+        &(struct timespec){.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000},
+        NULL);
 }
 
 bool eventually(bool (*holds)(void *arg), void *arg, int timeout_ms)
@@ -64,7 +66,7 @@ bool eventually(bool (*holds)(void *arg), void *arg, int timeout_ms)
             return true;
         if (now_ms() > end)
             return false;
-        pause_us(300);
+        sleep_us(300);
     }
 }
 
@@ -75,7 +77,7 @@ int child_wait(pid_t pid, int timeout_ms)
     pid_t ended;
 
     while ((ended = waitpid(pid, &status, WNOHANG)) == 0 && now_ms() < end)
-        pause_us(300);
+        sleep_us(300);
     if (ended == 0) {
         kill(pid, SIGKILL);
         waitpid(pid, &status, 0);
@@ -189,6 +191,6 @@ size_t survivors(const pid_t *pids, size_t count, int timeout_ms)
                     kill(pids[i], SIGKILL);
             return left;
         }
-        pause_us(500);
+        sleep_us(500);
     }
 }

@@ -38,6 +38,9 @@ int scaled(int ms);
 
 int64_t now_ms(void);
 
+/* Let others run for a moment, in a loop that waits for something. */
+void sleep_us(long us);
+
 /* Wait for a condition that nothing announces: call `holds` again and again. */
 bool eventually(bool (*holds)(void *arg), void *arg, int timeout_ms);
 

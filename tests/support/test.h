@@ -51,4 +51,16 @@ static inline uint64_t next_random(uint64_t *seed)
     return *seed;
 }
 
+/* How often `what` stands in `text`. */
+static inline size_t count_of(const char *text, const char *what)
+{
+    size_t count = 0;
+
+    while ((text = strstr(text, what)) != NULL) {
+        count++;
+        text += strlen(what);
+    }
+    return count;
+}
+
 #endif

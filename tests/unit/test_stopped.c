@@ -5,7 +5,7 @@
  * Where it is stopped can't be chosen from outside: what it had written until then is
  * written here in its name.
  */
-#include "support/test.h"
+#include "support/pool_tasks.h"
 
 #include <stdatomic.h>
 #include <time.h>
@@ -27,18 +27,6 @@ static struct ledger {
     _Atomic int runs[ITEMS];
 } * ledger;
 
-static void rest(void)
-{
-    nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
-}
-
-static int square(const void *arg, void *result, void *context)
-{
-    (void)context;
-    *(int *)result = *(const int *)arg * *(const int *)arg;
-    return 0;
-}
-
 /* Each worker waits in the first item of its share. */
 static int hold_first(const void *arg, void *result, void *context)
 {
@@ -49,7 +37,7 @@ static int hold_first(const void *arg, void *result, void *context)
     if (item % SHARE == 0) {
         atomic_store(&ledger->first[share], getpid());
         while (!atomic_load(&ledger->go[share]))
-            rest();
+            sleep_us(50);
     }
     return square(arg, result, context);
 }
