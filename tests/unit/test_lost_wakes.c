@@ -9,6 +9,7 @@
 #include "support/test.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 #include <mp/mp.h>
 
@@ -55,11 +56,14 @@ static void play(part_fn *fn, int processes, int rounds)
         assert_int_equal(child_wait(pids[i], PATIENCE_MS), 0);
 }
 
-/* So long that others go to sleep meanwhile. */
+/* So long that others go to sleep meanwhile; or let them run, if there is but one
+   processor for all. */
 static void dwell(int round)
 {
-    if (round % 16)
+    if (round % 16) {
+        sched_yield();
         return;
+    }
     int64_t until = now_ms() + 1;
     while (now_ms() < until)
         continue;
