@@ -9,7 +9,7 @@
  *   holder     has what the victim wants, until it may let go
  *   sleepers   wait already when the victim begins, and must get in without help
  *   victim     joins the family, begins, operates, and is killed
- *   checker    comes afterwards, and says within two seconds whether all is right
+ *   checker    comes afterwards, and says whether all is right: late after two seconds
  *   watchman   sleeps elsewhere, and keeps watch for the family
  *
  * Each of them notes in `roles` what it finds.  That is all zero before each victim,
@@ -31,8 +31,9 @@
 #include "support/child_guard.h"
 
 #define ROLES_CHECK_MS 2000
-#define ROLES_START_MS 20000 /* the others are where they should be, or we give up */
-#define ROLES_NIGHT    7200  /* seconds: for alarm() in a child that lives that long */
+#define ROLES_START_MS 20000 /* the others are where they should be, or never will be  \
+                              */
+#define ROLES_NIGHT 7200     /* seconds: for alarm() in a child that lives that long */
 
 enum { ROLES_HELPERS = 16 };
 

@@ -16,6 +16,10 @@
 /* A system call that has slept for that long is taken to block. */
 #define BLOCKED_MS 60
 
+/* A check that is late may have had no processor.  It is stuck if it takes that many
+   times longer; the first one, for then the verdict is clear. */
+#define PATIENCE 10
+
 /* Steps that a case with a limit may take in all, or it would take minutes. */
 #define STEPS_BUDGET 400000u
 
@@ -262,9 +266,14 @@ static bool kill_at(const struct stepkill_case *c, unsigned steps, unsigned *rea
 static void check_point(const struct stepkill_case *c, unsigned point,
                         struct stepkill_counts *counts)
 {
-    int verdict = child_wait(child_start(check_body, (void *)c), c->check_ms);
+    int patience = counts->stuck ? 1 : PATIENCE;
+    int64_t due = now_ms() + scaled(c->check_ms);
+    int verdict =
+        child_wait(child_start(check_body, (void *)c), c->check_ms * patience);
 
     counts->points++;
+    if (verdict != CHILD_STUCK && now_ms() > due)
+        counts->late++;
     if (verdict == STEPKILL_RIGHT)
         return;
     if (counts->stuck + counts->wrong == 0)
@@ -343,6 +352,8 @@ struct stepkill_counts stepkill_run(const struct stepkill_case *c)
             counts.steps, counts.points, counts.stuck, counts.wrong);
     if (counts.stuck || counts.wrong)
         fprintf(stderr, ", first at %u", counts.first_bad);
+    if (counts.late)
+        fprintf(stderr, ", %u late", counts.late);
     fputc('\n', stderr);
     return counts;
 }

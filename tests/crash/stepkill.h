@@ -32,14 +32,15 @@ struct stepkill_case {
                  pid_t pid);  /* in the tracer, while it is a zombie; or NULL */
     int (*check)(void *arg);  /* in a child of the tracer */
     void (*clean)(void *arg); /* in the tracer, after each check; or NULL */
-    int check_ms;             /* stuck if the check takes longer */
+    int check_ms;             /* late if the check takes longer */
     unsigned limit;           /* points at most, spread evenly; 0: all */
 };
 
 struct stepkill_counts {
     unsigned steps;  /* instructions of the operation */
     unsigned points; /* at which it was killed */
-    unsigned stuck;  /* of these, after which the check did not end */
+    unsigned late;   /* of these, after which the check took longer than it should */
+    unsigned stuck;  /* or did not end */
     unsigned wrong;  /* of these, after which it found something wrong */
     unsigned first_bad;
 };

@@ -185,7 +185,7 @@ static int meet(unsigned parties)
         pids[i] = start_helper(meet_body, NULL);
     int err = meet_body(NULL);
     for (unsigned i = 1; i < parties; i++)
-        if (wait_helper(pids[i], 1000) != err)
+        if (wait_helper(pids[i], ROLES_START_MS) != err)
             return -1;
     return err;
 }
@@ -226,7 +226,7 @@ static bool check(void *how)
         start_other();
     int got = what_others_got();
     while (ledger->others > started)
-        wait_helper(ledger->pids[--ledger->others], 1000);
+        wait_helper(ledger->pids[--ledger->others], ROLES_START_MS);
     if (got != GOT && got != GOT + ECANCELED)
         return false;
     return is_likely(c, got) && works_after_reset(c);

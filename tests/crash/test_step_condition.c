@@ -291,7 +291,7 @@ static bool goes_on(const struct scene *scene)
     pid_t fresh = start_helper(fresh_body, NULL);
     await_waiting(waiting + 1);
     notify(1);
-    return wait_helper(fresh, ROLES_CHECK_MS) == 0 && roles->told <= 1;
+    return wait_helper(fresh, ROLES_START_MS) == 0 && roles->told <= 1;
 }
 
 /* --- wait ------------------------------------------------------------------------- */

@@ -71,10 +71,11 @@ static bool still_works(void)
         mp_event_wait(event, MP_NOWAIT) != ETIMEDOUT)
         return false;
     pid_t pid = start_helper(answer_nobody, NULL);
-    bool slept = process_sleeps(pid, 1000);
+    bool slept = process_sleeps(pid, ROLES_START_MS);
     if (mp_event_set(event) != 0 || !mp_event_is_set(event))
         return false;
-    return wait_helper(pid, 1000) == 0 && slept && mp_event_wait(event, MP_NOWAIT) == 0;
+    return wait_helper(pid, ROLES_START_MS) == 0 && slept &&
+           mp_event_wait(event, MP_NOWAIT) == 0;
 }
 
 /* Whether the event is set, now or by us: those who wait must wake. */

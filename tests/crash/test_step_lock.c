@@ -2,7 +2,7 @@
 /*
  * test_step_lock.c - a process is killed at every instruction of acquire and release.
  *
- * After each kill other processes must get the lock within two seconds, one at a time,
+ * After each kill other processes must get the lock without help, one at a time,
  * and must be told at most once that its holder died.
  */
 #include "support/test.h"

@@ -3,7 +3,7 @@
  * test_step_rlock.c - a process is killed at every instruction of acquire and release
  * of a recursive lock.
  *
- * After each kill other processes must get the lock within two seconds, one at a time,
+ * After each kill other processes must get the lock without help, one at a time,
  * at depth one, and must be told at most once that its holder died.
  */
 #include "support/test.h"

@@ -82,8 +82,8 @@ static bool still_works(unsigned value)
     if (mp_semaphore_acquire(semaphore, MP_NOWAIT) != ETIMEDOUT)
         return false;
     pid_t pid = start_helper(late_body, NULL);
-    bool slept = process_sleeps(pid, 1000);
-    return give(1) && wait_helper(pid, 1000) == 0 && slept &&
+    bool slept = process_sleeps(pid, ROLES_START_MS);
+    return give(1) && wait_helper(pid, ROLES_START_MS) == 0 && slept &&
            mp_semaphore_value(semaphore) == 0;
 }
 

@@ -323,13 +323,37 @@ static void test_blocking_call_is_passed(void **state)
     assert_true(passed.points > blocked.points);
 }
 
+/* As if it got no processor for a while. */
+static int late_check(void *arg)
+{
+    (void)arg;
+    usleep((useconds_t)scaled(250) * 1000);
+    return STEPKILL_RIGHT;
+}
+
+static void test_late_is_not_stuck(void **state)
+{
+    (void)state;
+    struct stepkill_counts counts =
+        stepkill_run(&(struct stepkill_case){.name = "harness: a late check",
+                                             .prepare = reset,
+                                             .victim = sem_victim,
+                                             .check = late_check,
+                                             .check_ms = 200,
+                                             .limit = 4});
+    assert_true(counts.points > 0);
+    assert_int_equal(counts.late, counts.points);
+    assert_int_equal(counts.stuck, 0);
+    assert_int_equal(counts.wrong, 0);
+}
+
 int main(void)
 {
     static const struct CMUnitTest stepkill[] = {
         TEST(test_semaphore_is_caught),     TEST(test_late_owner_is_caught),
         TEST(test_missing_wake_is_caught),  TEST(test_lost_wake_is_caught),
         TEST(test_owner_word_is_right),     TEST(test_broadcast_after_death_is_right),
-        TEST(test_blocking_call_is_passed),
+        TEST(test_blocking_call_is_passed), TEST(test_late_is_not_stuck),
     };
 
     if (!stepkill_allowed())
