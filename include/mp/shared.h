@@ -27,6 +27,10 @@
  * handed to a process stays allocated when this process dies, for others may
  * have its address: whoever shares a block decides who frees it.  That holds from
  * the instruction that makes the block the caller's, a few before the call returns.
+ * Locks, values and all other objects that lie in the arena are blocks.  One that is freed
+ * while others use it is a block that was freed: who waits for it is not told, and once its
+ * memory is allocated again its users spoil what lies there then.  Freeing an object twice
+ * does nothing, as long as its memory has not been allocated again.
  * Blocks are not locked: two processes that write one need an mp_lock, or atomics.
  * A program that forks before it has called libmp has two families after that,
  * with an arena each; pointers mean nothing across families.

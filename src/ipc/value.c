@@ -23,6 +23,7 @@
 #include "base/atomic.h"
 #include "base/options.h"
 #include "mp/shared.h"
+#include "shm/alloc.h"
 
 enum guard_kind { NO_GUARD, LOCK, RLOCK, OWN_RLOCK };
 
@@ -109,7 +110,7 @@ int mp_array_new(mp_array **out, size_t count, size_t item_size, const void *ini
 
 void mp_array_free(mp_array *array)
 {
-    if (array && array->kind == OWN_RLOCK)
+    if (mp__alloc_is_block(array) && array->kind == OWN_RLOCK)
         mp_rlock_free(array->guard);
     mp_shared_free(array);
 }

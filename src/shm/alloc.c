@@ -460,18 +460,23 @@ static void *small_alloc(size_t size)
 }
 
 /* A single step, which leaves nothing to sweep. */
+/* The cell that begins at this offset in a slab, or NULL if none does. */
+static _Atomic uint32_t *cell_from(uint32_t slab, unsigned class, uint32_t offset)
+{
+    uint32_t size = class_sizes[class];
+    uint32_t cell = offset / size;
+    return offset % size || cell >= class_cells(class) ? NULL : cell_at(slab, cell);
+}
+
 static void small_free(uint32_t slab, uint64_t word, uint32_t offset)
 {
     unsigned class = slab_payload(word);
-    uint32_t size = class_sizes[class];
-    uint32_t cell = offset / size;
-    if (offset % size || cell >= class_cells(class))
-        return;
-    if (!cell_change(cell_at(slab, cell), CELL_USED, CELL_DIRTY))
+    _Atomic uint32_t *cell = cell_from(slab, class, offset);
+    if (!cell || !cell_change(cell, CELL_USED, CELL_DIRTY))
         return;
     atomic_fetch_sub_explicit(slab_used(slab), 1, memory_order_relaxed);
     if (hint_get(&local_class[class].slab) == slab + 1)
-        hint_set(&local_class[class].freed, cell + 1);
+        hint_set(&local_class[class].freed, offset / class_sizes[class] + 1);
 }
 
 /* Large blocks */
@@ -705,13 +710,33 @@ void *mp_shared_alloc(size_t size)
     return block;
 }
 
+/* The slab in which a block of the arena begins, and how far inside. */
+static uint32_t slab_of(const void *block, uint32_t *inside)
+{
+    size_t offset = (size_t)((const char *)block - mp__arena->data);
+    *inside = (uint32_t)(offset % MP__SLAB_SIZE);
+    return (uint32_t)(offset / MP__SLAB_SIZE);
+}
+
+bool mp__alloc_is_block(const void *block)
+{
+    uint32_t inside;
+    if (!mp_shared_contains(block))
+        return false;
+    uint32_t slab = slab_of(block, &inside);
+    uint64_t word = slab_load(slab);
+    if (slab_state(word) != SLAB_SMALL)
+        return slab_state(word) == SLAB_HEAD && !inside;
+    _Atomic uint32_t *cell = cell_from(slab, slab_payload(word), inside);
+    return cell && atomic_load_explicit(cell, memory_order_relaxed) == CELL_USED;
+}
+
 void mp_shared_free(void *block)
 {
+    uint32_t inside;
     if (!mp_shared_contains(block))
         return;
-    size_t offset = (size_t)((char *)block - mp__arena->data);
-    uint32_t slab = (uint32_t)(offset / MP__SLAB_SIZE);
-    uint32_t inside = (uint32_t)(offset % MP__SLAB_SIZE);
+    uint32_t slab = slab_of(block, &inside);
     uint64_t word = slab_load(slab);
     if (slab_state(word) == SLAB_SMALL)
         small_free(slab, word, inside);

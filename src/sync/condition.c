@@ -43,6 +43,7 @@
 #include "base/clock.h"
 #include "base/options.h"
 #include "mp/shared.h"
+#include "shm/alloc.h"
 #include "shm/arena.h"
 #include "sync/park.h"
 #include "sync/rlock.h"
@@ -468,7 +469,7 @@ int mp_condition_new(mp_condition **out, const mp_condition_options *options)
 
 void mp_condition_free(mp_condition *condition)
 {
-    if (!condition)
+    if (!mp__alloc_is_block(condition))
         return;
     struct chunk *chunk = atomic_load(&condition->first.next);
     while (chunk) {

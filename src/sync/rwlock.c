@@ -40,6 +40,7 @@
 #include "base/clock.h"
 #include "base/options.h"
 #include "mp/shared.h"
+#include "shm/alloc.h"
 #include "shm/arena.h"
 #include "shm/member.h"
 #include "sync/park.h"
@@ -100,7 +101,7 @@ int mp_rwlock_new(mp_rwlock **out, const mp_rwlock_options *options)
 
 void mp_rwlock_free(mp_rwlock *lock)
 {
-    if (!lock)
+    if (!mp__alloc_is_block(lock))
         return;
     for (unsigned level = 0; level < LEVELS; level++)
         mp_shared_free(atomic_load(&lock->more[level]));
