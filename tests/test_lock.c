@@ -257,6 +257,20 @@ static void test_holder_exits(void **state)
     close_account(account);
 }
 
+/* Whoever releases it for a dead holder takes the report away. */
+static void test_release_for_dead_holder(void **state)
+{
+    (void)state;
+    struct account *account = open_account();
+
+    assert_int_equal(child_run(exit_with_lock, account), 0);
+    assert_int_equal(mp_lock_release(account->lock), 0);
+    assert_int_equal(mp_lock_release(account->lock), EOVERFLOW);
+    assert_int_equal(mp_lock_acquire(account->lock, MP_NOWAIT), 0);
+    assert_int_equal(mp_lock_release(account->lock), 0);
+    close_account(account);
+}
+
 static int release_for_parent(void *arg)
 {
     guard_child();
@@ -443,6 +457,7 @@ int main(void)
         TEST(test_sleepers_when_holder_is_killed),
         TEST(test_stopped_holder_is_alive),
         TEST(test_holder_exits),
+        TEST(test_release_for_dead_holder),
         TEST(test_another_process_releases),
         TEST(test_child_of_holder),
         TEST(test_release_in_signal_handler),

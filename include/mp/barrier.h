@@ -125,6 +125,7 @@ MP_API MP_MUST_CHECK int mp_barrier_wait(mp_barrier *barrier, int timeout_ms,
  * mp_barrier_reset - make the barrier as it was when it was new.
  *
  * Those who wait get ECANCELED.  If one of them runs the action, it goes on to its end.
+ * Leaves errno alone.
  *
  * Returns 0, or EINVAL if `barrier` is NULL.
  *
@@ -136,7 +137,8 @@ MP_API int mp_barrier_reset(mp_barrier *barrier);
 /*
  * mp_barrier_abort - break the barrier.
  *
- * Those who wait get ECANCELED, and so does whoever comes, until mp_barrier_reset.
+ * Those who wait get ECANCELED, and so does whoever comes, until mp_barrier_reset.  Leaves
+ * errno alone.
  *
  * Returns 0, or EINVAL if `barrier` is NULL.
  *

@@ -93,7 +93,8 @@ MP_API MP_MUST_CHECK int mp_lock_acquire(mp_lock *lock, int timeout_ms);
 /*
  * mp_lock_release - let go of the lock, and wake one who waits for it.
  *
- * Any process of the family may release it, not only the one that holds it.
+ * Any process of the family may release it, not only the one that holds it.  If the one
+ * that held it is dead, nobody will be told of that any more.  Leaves errno alone.
  *
  * Returns 0, or
  *   EOVERFLOW   nobody holds the lock

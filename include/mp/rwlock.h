@@ -123,7 +123,8 @@ MP_API MP_MUST_CHECK int mp_rwlock_acquire_write(mp_rwlock *lock, int timeout_ms
 
 /*
  * mp_rwlock_release - let go of the lock, as it was acquired: stop writing if this
- * process writes, or end one of its reads.  Wakes those who may have it now.
+ * process writes, or end one of its reads.  Wakes those who may have it now.  Leaves errno
+ * alone.
  *
  * Returns 0, or
  *   EPERM    this process neither writes nor reads

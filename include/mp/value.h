@@ -165,6 +165,7 @@ MP_API int mp_value_release(mp_value *value);
  *                was writing may be half-written
  *   EMSGSIZE     `size` is not the size of the value
  *   EINVAL       `value` or `out` is NULL
+ *   EOVERFLOW    this thread has taken its mp_rlock too often
  *   EAGAIN       this process could not join the family
  *
  * Processes: any of the family.  Threads: any.  Signal handlers: no, but for a value
@@ -184,6 +185,7 @@ MP_API int mp_value_get(mp_value *value, void *out, size_t size);
  *                and may have half-written what else the lock guards
  *   EMSGSIZE     `size` is not the size of the value
  *   EINVAL       `value` or `in` is NULL
+ *   EOVERFLOW    this thread has taken its mp_rlock too often
  *   EAGAIN       this process could not join the family
  *
  * Processes: any of the family.  Threads: any.  Signal handlers: no, but for a value
@@ -295,6 +297,7 @@ MP_API int mp_array_release(mp_array *array);
  *   EOWNERDEAD   `out` has a copy, but a holder of the lock died holding it
  *   EMSGSIZE     `size` is not the size of an item
  *   EINVAL       `array` or `out` is NULL, or there is no such item
+ *   EOVERFLOW    this thread has taken its mp_rlock too often
  *   EAGAIN       this process could not join the family
  *
  * Processes: any of the family.  Threads: any.  Signal handlers: no, but for an array
@@ -312,6 +315,7 @@ MP_API int mp_array_get(mp_array *array, size_t index, void *out, size_t size);
  *   EOWNERDEAD   the item is set, but a holder of the lock died holding it
  *   EMSGSIZE     `size` is not the size of an item
  *   EINVAL       `array` or `in` is NULL, or there is no such item
+ *   EOVERFLOW    this thread has taken its mp_rlock too often
  *   EAGAIN       this process could not join the family
  *
  * Processes: any of the family.  Threads: any.  Signal handlers: no, but for an array

@@ -137,9 +137,8 @@ static int outcome(const mp_barrier *barrier, uint64_t state, uint64_t generatio
    makes a difference. */
 static bool change(mp_barrier *barrier, uint64_t *seen, uint64_t next)
 {
-    /* Only of a member's death before its wake will anybody know. */
     if (*seen & WAITED)
-        (void)mp__join();
+        mp__join_before_wake();
     if (!atomic_compare_exchange_strong_explicit(
             &barrier->state, seen, next, memory_order_acq_rel, memory_order_acquire))
         return false;

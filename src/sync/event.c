@@ -70,16 +70,6 @@ static bool is_set_already(const mp_event *event, uint32_t *word)
     return *word & SET;
 }
 
-/* Of a member's death alone will anybody know.  That the caller can't join any more
-   costs but time: sleepers look again on their own. */
-static __attribute__((noinline)) void join_quietly(void)
-{
-    int saved = errno;
-
-    (void)mp__join();
-    errno = saved;
-}
-
 int mp_event_set(mp_event *event)
 {
     uint32_t set;
@@ -90,8 +80,8 @@ int mp_event_set(mp_event *event)
     do {
         if (is_set_already(event, &word))
             return 0;
-        if ((word & CONTENDED) && !mp__self)
-            join_quietly();
+        if (word & CONTENDED)
+            mp__join_before_wake();
         set = ((word & ~CONTENDED) + COUNT) | SET;
     } while (!atomic_compare_exchange_weak_explicit(
         &event->word, &word, set, memory_order_release, memory_order_relaxed));

@@ -141,12 +141,8 @@ int mp_lock_acquire(mp_lock *lock, int timeout_ms)
 
 int mp__lock_release(mp_lock *lock)
 {
-    /*
-     * Only of a member's death before its wake will anybody know.  That nobody can join
-     * any more costs but time: sleepers look again on their own.
-     */
     if (!mp__self && atomic_load_explicit(&lock->word, memory_order_relaxed) & CONTENDED)
-        (void)mp__join();
+        mp__join_before_wake();
 
     /* One step for all cases: a free lock is exchanged for a free lock. */
     uint64_t old = atomic_exchange_explicit(&lock->word, 0, memory_order_release);

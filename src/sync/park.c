@@ -561,6 +561,14 @@ int mp__park(struct mp__sleep *sleep, const _Atomic uint32_t *word, uint32_t val
     return sleeper_leave(spot.sleeper) ? 0 : err;
 }
 
+void mp__join_quietly(void)
+{
+    int saved = errno;
+
+    (void)mp__join();
+    errno = saved;
+}
+
 void mp__unpark_all(void)
 {
     if (!mp__arena)

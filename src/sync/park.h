@@ -20,6 +20,7 @@
 
 #include "base/atomic.h"
 #include "base/clock.h"
+#include "shm/member.h"
 
 struct mp__sleep {
     int64_t deadline;
@@ -50,6 +51,20 @@ int mp__park(struct mp__sleep *sleep, const _Atomic uint32_t *word, uint32_t val
 /* Wake up to `count` who are parked on `word`, and tell how many there were.  From any
    process, also from a signal handler. */
 int mp__unpark(const _Atomic uint32_t *word, int count);
+
+/*
+ * For who is about to change a word on which others sleep, and to wake them: only of a
+ * member's death in between will anybody know.  That the caller can't join any more costs
+ * but time, as sleepers look again on their own.  From any process, also from a signal
+ * handler.
+ */
+void mp__join_quietly(void);
+
+static inline void mp__join_before_wake(void)
+{
+    if (!mp__self)
+        mp__join_quietly();
+}
 
 /*
  * How many times longer than usual sleepers sleep before they look again on their own: 1.

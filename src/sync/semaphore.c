@@ -189,16 +189,6 @@ static int anonymous_acquire(mp_semaphore *semaphore, int64_t deadline)
     }
 }
 
-/* Of a member's death alone will anybody know.  That the caller can't join any more
-   costs but time: sleepers look again on their own. */
-static __attribute__((noinline)) void join_quietly(void)
-{
-    int saved = errno;
-
-    (void)mp__join();
-    errno = saved;
-}
-
 static int anonymous_release(mp_semaphore *semaphore)
 {
     uint32_t word = atomic_load_explicit(&semaphore->word, memory_order_relaxed);
@@ -206,8 +196,8 @@ static int anonymous_release(mp_semaphore *semaphore)
     do {
         if ((word & VALUE) >= semaphore->max)
             return EOVERFLOW;
-        if ((word & CONTENDED) && !mp__self)
-            join_quietly();
+        if (word & CONTENDED)
+            mp__join_before_wake();
     } while (!atomic_compare_exchange_weak_explicit(
         &semaphore->word, &word, word + 1, memory_order_release, memory_order_relaxed));
     if (word & CONTENDED)
