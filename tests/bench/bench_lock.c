@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "bench_sync.h"
 
 enum { CONTENDERS = 8, LINE = 64 };
 
@@ -20,9 +21,7 @@ static const double CONTEST_TIME = 0.3;
 static const double QUICK_TIME = 0.01;
 
 struct kind {
-    int (*make)(void **lock);
-    int (*acquire)(void *lock);
-    int (*release)(void *lock);
+    struct bench_lock_kind calls;
     bool libmp; /* processes and memory come from libmp as well */
 };
 
@@ -125,28 +124,14 @@ static int prepare(const void *argument)
     own_kind = argument;
     own_arena = own_kind->libmp ? mp_shared_alloc(sizeof(*own_arena))
                                 : bench_shared(sizeof(*own_arena));
-    return own_arena ? own_kind->make(&own_lock) : ENOMEM;
+    return own_arena ? own_kind->calls.make(&own_lock) : ENOMEM;
 }
 
-/* The middle of a few short runs is steadier than one long run. */
 static int alone_round(const void *argument, double *figures)
 {
-    enum { RUNS = 5 };
     const struct kind *kind = argument;
-    size_t count = bench_size(1000000, 1000);
-    double times[RUNS];
-    int failures = 0;
 
-    for (size_t run = 0; run < RUNS; run++) {
-        double before = bench_now();
-        for (size_t i = 0; i < count; i++) {
-            failures |= kind->acquire(own_lock);
-            failures |= kind->release(own_lock);
-        }
-        times[run] = (bench_now() - before) / (double)count;
-    }
-    figures[0] = bench_median(times, RUNS);
-    return failures;
+    return bench_lock_alone(&kind->calls, own_lock, bench_size(1000000, 1000), figures);
 }
 
 /* One contender, in a process of its own. */
@@ -160,9 +145,9 @@ static int contend(void *arg)
     while (!atomic_load(&own_arena->go))
         bench_sleep(0.0001);
     while (!atomic_load_explicit(&own_arena->stop, memory_order_relaxed)) {
-        failures |= own_kind->acquire(own_lock);
+        failures |= own_kind->calls.acquire(own_lock);
         own_arena->counter++;
-        failures |= own_kind->release(own_lock);
+        failures |= own_kind->calls.release(own_lock);
         done++;
     }
     own_arena->contenders[index].done = done;
@@ -251,12 +236,14 @@ static int contended_round(const void *argument, double *figures)
     return err ? err : judge(elapsed, figures);
 }
 
-static const struct kind libmp_kind = {make_libmp, acquire_libmp, release_libmp, true};
-static const struct kind semaphore_kind = {make_semaphore, acquire_semaphore,
-                                           release_semaphore, false};
-static const struct kind robust_kind = {make_robust, acquire_mutex, release_mutex,
+static const struct kind libmp_kind = {{make_libmp, acquire_libmp, release_libmp},
+                                       true};
+static const struct kind semaphore_kind = {
+    {make_semaphore, acquire_semaphore, release_semaphore}, false};
+static const struct kind robust_kind = {{make_robust, acquire_mutex, release_mutex},
                                         false};
-static const struct kind mutex_kind = {make_mutex, acquire_mutex, release_mutex, false};
+static const struct kind mutex_kind = {{make_mutex, acquire_mutex, release_mutex},
+                                       false};
 
 static const bench_contestant alone[] = {
     {"libmp", prepare, alone_round, &libmp_kind},

@@ -195,24 +195,28 @@ static int lock_prepare(const void *argument)
 }
 
 /* The middle of a few short runs is steadier than one long run. */
-static int lock_round(const void *argument, double *figures)
+int bench_lock_alone(const struct bench_lock_kind *kind, void *lock, size_t count,
+                     double *seconds)
 {
     enum { RUNS = 5 };
-    const struct bench_lock_kind *kind = argument;
-    size_t count = bench_size(500000, 1000);
     double times[RUNS];
     int failures = 0;
 
     for (size_t run = 0; run < RUNS; run++) {
         double before = bench_now();
         for (size_t i = 0; i < count; i++) {
-            failures |= kind->acquire(own_lock);
-            failures |= kind->release(own_lock);
+            failures |= kind->acquire(lock);
+            failures |= kind->release(lock);
         }
         times[run] = (bench_now() - before) / (double)count;
     }
-    figures[0] = bench_median(times, RUNS);
+    *seconds = bench_median(times, RUNS);
     return failures;
+}
+
+static int lock_round(const void *argument, double *figures)
+{
+    return bench_lock_alone(argument, own_lock, bench_size(500000, 1000), figures);
 }
 
 static const struct bench_lock_kind plain_kind = {make_lock, acquire_lock,

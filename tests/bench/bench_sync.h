@@ -21,6 +21,11 @@ struct bench_lock_kind {
     int (*release)(void *lock);
 };
 
+/* bench_lock_alone - how many seconds an acquire and a release take with nobody else
+   about: of `count` pairs, a few times.  0, or the errors of all calls together. */
+int bench_lock_alone(const struct bench_lock_kind *kind, void *lock, size_t count,
+                     double *seconds);
+
 struct bench_condition_kind {
     int (*make)(void **condition);
     int (*acquire)(void *condition);

@@ -262,22 +262,35 @@ static bool break_it(void *how)
 
 /* --- wait ------------------------------------------------------------------------- */
 
-static void test_last(void **state)
+/* What all have in common that wait beside others. */
+static struct role_case wait_case(const char *name, struct barrier_case *how)
 {
-    (void)state;
-    struct barrier_case how = {.parties = 3, .before = 2, .timeout_ms = MP_FOREVER};
-    struct role_case c = {.name = "the last",
-                          .how = &how,
-                          .paused = let_some_come,
-                          .operate = wait_for_others,
-                          .check = check,
-                          .limit = 40,
-                          .both_ends = true};
+    return (struct role_case){.name = name,
+                              .how = how,
+                              .paused = let_some_come,
+                              .operate = wait_for_others,
+                              .check = check};
+}
 
+/* The meeting takes place or not: it depends on the point.  Of few points where the
+   death is to be noticed, which takes a while. */
+static void expect_both_ends(struct role_case c, unsigned limit)
+{
+    c.limit = limit;
+    c.both_ends = true;
     expect_no_failure(&c, BURIED);
     c.limit = 12;
     c.both_ends = false;
     expect_no_failure(&c, NOT_BURIED);
+}
+
+static void test_last(void **state)
+{
+    (void)state;
+    struct barrier_case how = {.parties = 3, .before = 2, .timeout_ms = MP_FOREVER};
+    struct role_case c = wait_case("the last", &how);
+
+    expect_both_ends(c, 40);
     c.name = "join, and be the last";
     c.newcomer = true;
     c.limit = 10;
@@ -289,14 +302,10 @@ static void test_last_acts(void **state)
     (void)state;
     struct barrier_case how = {
         .parties = 3, .before = 2, .timeout_ms = MP_FOREVER, .action = act};
-    struct role_case c = {.name = "the last acts",
-                          .how = &how,
-                          .paused = let_some_come,
-                          .operate = wait_for_others,
-                          .check = check,
-                          .limit = 35,
-                          .both_ends = true};
+    struct role_case c = wait_case("the last acts", &how);
 
+    c.limit = 35;
+    c.both_ends = true;
     expect_no_failure(&c, BURIED);
     how.action = act_and_fail;
     how.expected = ECANCELED;
@@ -311,19 +320,10 @@ static void test_waiter(void **state)
 {
     (void)state;
     struct barrier_case how = {.parties = 3, .before = 1, .timeout_ms = MP_FOREVER};
-    struct role_case c = {.name = "a waiter",
-                          .how = &how,
-                          .paused = let_some_come,
-                          .operate = wait_for_others,
-                          .unblock = let_another_come,
-                          .check = check,
-                          .limit = 40,
-                          .both_ends = true};
+    struct role_case c = wait_case("a waiter", &how);
 
-    expect_no_failure(&c, BURIED);
-    c.limit = 12;
-    c.both_ends = false;
-    expect_no_failure(&c, NOT_BURIED);
+    c.unblock = let_another_come;
+    expect_both_ends(c, 40);
 }
 
 static void test_waiter_is_not_in_time(void **state)
@@ -331,13 +331,9 @@ static void test_waiter_is_not_in_time(void **state)
     (void)state;
     struct barrier_case how = {
         .parties = 3, .before = 1, .timeout_ms = 80, .expected = ECANCELED};
-    struct role_case c = {.name = "a waiter, not in time",
-                          .how = &how,
-                          .paused = let_some_come,
-                          .operate = wait_for_others,
-                          .check = check,
-                          .limit = 15};
+    struct role_case c = wait_case("a waiter, not in time", &how);
 
+    c.limit = 15;
     expect_no_failure(&c, BURIED);
     how.timeout_ms = MP_NOWAIT;
     c.name = "a waiter without time";
