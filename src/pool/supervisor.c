@@ -21,6 +21,7 @@
 /* Half of the time that work may wait for a worker that was to see it on its own, and much
    longer than a worker spins. */
 #define RELIEVE_NS (20 * MP__MILLISECOND)
+#define RELIEVE_WOKEN_NS (1000 * MP__MILLISECOND) /* for one that was woken */
 
 static struct mp__pool_shared *rung_for; /* for the handler */
 
@@ -61,6 +62,7 @@ static void nap(struct mp__supervisor *self, int64_t deadline)
 {
     struct mp__sleep sleep = mp__sleep_until(deadline);
 
+    sleep.idles = true; /* SIGCHLD wakes it, and the end of the client's pipe kills it */
     while (!atomic_load(&self->shared->supervisor_bell))
         if (mp__park(&sleep, &self->shared->supervisor_bell, 0, self->shared->client) ||
             getppid() != self->shared->client_pid)
@@ -136,18 +138,20 @@ static void start(struct mp__supervisor *self)
 }
 
 /*
- * Work was left to who spins for it.  That is nearly always right; a look once in a while
- * costs nothing, and finds out if that one was stopped.
+ * Work was left to who spins for it, or to who was woken for it.  That is nearly always
+ * right; a look once in a while costs nothing, and finds out if that one was stopped.
  */
-static int64_t relieve_spinner(struct mp__supervisor *self)
+static int64_t relieve(struct mp__supervisor *self)
 {
-    if (self->relieve_at == MP__NEVER && atomic_load(&self->shared->relied))
-        self->relieve_at = mp__now() + RELIEVE_NS;
-    if (self->relieve_at == MP__NEVER || mp__now() < self->relieve_at)
+    int64_t now = mp__now();
+
+    if (atomic_load(&self->shared->relied) && self->relieve_at > now + RELIEVE_NS)
+        self->relieve_at = now + RELIEVE_NS;
+    if (now < self->relieve_at)
         return self->relieve_at;
-    self->relieve_at = MP__NEVER;
+    self->relieve_at = now + RELIEVE_WOKEN_NS;
     self->spinner = mp__queue_relieve(self->shared, self->spinner);
-    return MP__NEVER;
+    return self->relieve_at;
 }
 
 /* Do what is to be done now; when there will be more. */
@@ -167,9 +171,9 @@ static int64_t do_duties(struct mp__supervisor *self)
     if (state == MP__POOL_CLOSED && !mp__pool_takes(self->shared) && !self->alive &&
         !mp__queue_has_work(self->shared))
         _exit(0);
-    int64_t next = mp__watch(self), relieve = relieve_spinner(self);
-    if (relieve < next)
-        next = relieve;
+    int64_t next = mp__watch(self), look = relieve(self);
+    if (look < next)
+        next = look;
     return self->fill_at < next ? self->fill_at : next;
 }
 
@@ -180,7 +184,7 @@ void mp__supervisor_main(struct mp__pool_shared *shared, int life)
         .pid = getpid(),
         .charges = mp__sys_calloc(shared->place_count, sizeof(struct mp__charge)),
         .retry_ns = MP__RETRY_FIRST_NS,
-        .relieve_at = MP__NEVER,
+        .relieve_at = mp__now() + RELIEVE_WOKEN_NS,
     };
 
     rung_for = shared;

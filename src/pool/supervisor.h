@@ -28,7 +28,7 @@ struct mp__supervisor {
     unsigned alive;
     int64_t retry_at; /* forks nobody before that */
     int64_t retry_ns;
-    int64_t relieve_at; /* when it looks whether work was left to nobody, or MP__NEVER */
+    int64_t relieve_at; /* when it looks whether work was left to nobody */
     uint64_t spinner;   /* who spun when it last looked: nobody does for so long */
     int64_t fill_at; /* when somebody is to be forked, or MP__NEVER */
     int64_t deaths_since; /* the window of time in which `deaths` have happened */

@@ -194,6 +194,7 @@ static bool sleep_until_rung(struct mp__pool_shared *shared, unsigned place)
         idle_ms ? mp__now() + idle_ms * MP__MILLISECOND : MP__NEVER);
     int err = 0;
 
+    sleep.idles = true; /* the supervisor hears of deaths from the system */
     atomic_store(&self->bell, 0);
     atomic_fetch_or(&shared->idle[place / 64], UINT64_C(1) << place % 64);
     /* Whoever publishes work looks at the idle bits afterwards: one sees the other. */
@@ -210,6 +211,7 @@ static bool stand_by(struct mp__pool_shared *shared, struct mp__worker *self)
 {
     struct mp__sleep sleep = mp__sleep_until(MP__NEVER);
 
+    sleep.idles = true;
     while (atomic_load(&self->standby) && mp__pool_takes(shared))
         mp__park(&sleep, &self->standby, 1, 0);
     return !atomic_load(&self->standby);

@@ -54,6 +54,7 @@ struct mp__arena {
     _Atomic uint64_t threads; /* numbers given out so far, see sync/rlock.c */
     _Alignas(2 * MP__CACHE_LINE) _Atomic uint64_t sentry; /* who watches, see park.h */
     _Atomic int64_t sentry_seen; /* when it last looked */
+    _Atomic uint32_t sentry_lazy; /* it looks seldom, see sync/park.c */
     _Atomic uint32_t deaths;     /* burials, modulo 2^32 */
     _Atomic uint64_t trace_end;  /* the trace file's length, see pool/trace.h */
     void *_Atomic trace_writer;  /* who is writing to it */

@@ -11,6 +11,10 @@
  * sentry: it gets up every 25 ms and looks at all members.  The others sleep on for
  * seconds.  A first slice of 50 ms comes before either, and most waits end in it.
  *
+ * While all who sleep long idle, as workers without work do, a sentry that idles too looks
+ * ten times less often, and says so.  Who finds such a one and does not idle keeps watch
+ * for itself meanwhile.
+ *
  * A sentry hands over when it leaves.  If it is killed or stopped, its last look grows
  * old, and whoever ends a slice next takes its place.
  */
@@ -34,10 +38,12 @@
 
 #define FIRST_SLICE (50 * MP__MILLISECOND)
 #define WATCH_SLICE (25 * MP__MILLISECOND)
+#define LAZY_WATCH_SLICE (250 * MP__MILLISECOND) /* well below SENTRY_STALE */
 #define BLIND_SLICE (10 * MP__MILLISECOND) /* of those for whom there is no record */
 #define SHORTEST_LONG_SLICE (256 * MP__MILLISECOND)
-#define LONGEST_LONG_SLICE (32768 * MP__MILLISECOND)
-#define SLICE_SHARE (32 * MP__MILLISECOND)
+#define SHORTEST_IDLE_SLICE (1024 * MP__MILLISECOND)
+#define LONGEST_LONG_SLICE (65536 * MP__MILLISECOND)
+#define SLICE_SHARE (64 * MP__MILLISECOND)
 #define SENTRY_STALE (500 * MP__MILLISECOND)
 
 int64_t mp__slice_factor = 1;
@@ -47,6 +53,7 @@ struct mp__sleeper {
     _Alignas(MP__SLEEPER_SIZE) _Atomic uint64_t owner; /* whose thread sleeps, or 0 */
     _Atomic uintptr_t address;                         /* of the word, or 0 */
     _Atomic uint32_t lingers; /* in a long slice: could take over as the sentry */
+    _Atomic uint32_t idles;   /* in that, and it does not matter when it learns of a death */
 #ifndef HAVE_FUTEX
     _Atomic uint32_t ready; /* `wake` is initialised, once for all owners */
     sem_t wake;
@@ -339,6 +346,7 @@ static bool sleeper_leave(struct mp__sleeper *sleeper)
 
     uintptr_t address = atomic_exchange(&sleeper->address, 0);
     atomic_store_explicit(&sleeper->lingers, 0, memory_order_relaxed);
+    atomic_store_explicit(&sleeper->idles, 0, memory_order_relaxed);
     atomic_store_explicit(&sleeper->owner, 0, memory_order_release);
     return !address;
 }
@@ -446,6 +454,31 @@ static bool death_concerns(const struct mp__sleep *sleep)
     return sleep->watches && sleep->deaths != atomic_load(&mp__arena->deaths);
 }
 
+static bool all_idle(void)
+{
+    uint32_t used = atomic_load(&mp__arena->sleepers_used);
+
+    for (uint32_t i = 0; i < used; i++)
+        if (atomic_load_explicit(&mp__arena->sleepers[i].lingers, memory_order_seq_cst) &&
+            !atomic_load_explicit(&mp__arena->sleepers[i].idles, memory_order_relaxed))
+            return false;
+    return true;
+}
+
+/* How long the sentry sleeps.  Partner of park_long: first it says that it is lazy, then it
+   looks who else is there. */
+static int64_t watch_slice(const struct mp__sleep *sleep)
+{
+    bool lazy = sleep->idles && all_idle();
+
+    atomic_store_explicit(&mp__arena->sentry_lazy, lazy, memory_order_seq_cst);
+    if (lazy && !all_idle()) {
+        lazy = false;
+        atomic_store_explicit(&mp__arena->sentry_lazy, lazy, memory_order_relaxed);
+    }
+    return lazy ? LAZY_WATCH_SLICE : WATCH_SLICE;
+}
+
 /* Sleep and watch until there is something to look at. */
 static int park_as_sentry(const struct spot *spot, const struct mp__sleep *sleep)
 {
@@ -459,14 +492,25 @@ static int park_as_sentry(const struct spot *spot, const struct mp__sleep *sleep
             err = ETIMEDOUT;
             break;
         }
-        bool last = deadline - now <= WATCH_SLICE;
-        if (!nap(spot, last ? deadline : now + WATCH_SLICE))
+        int64_t slice = watch_slice(sleep);
+        if (!nap(spot, deadline - now <= slice ? deadline : now + slice))
             break;
         mp__member_watch();
         sleepers_of_dead(&deaths_seen);
         atomic_store(&mp__arena->sentry_seen, mp__now());
     }
     sentry_leave();
+    return err;
+}
+
+/* Sleep for as long as the sentry should have, and do its work. */
+static int park_beside_lazy(const struct spot *spot, int64_t deadline)
+{
+    int64_t until = mp__now() + WATCH_SLICE;
+    int err = nap(spot, until < deadline ? until : deadline);
+
+    if (err == ETIMEDOUT)
+        mp__member_watch();
     return err;
 }
 
@@ -481,13 +525,18 @@ static int park_long(const struct spot *spot, const struct mp__sleep *sleep,
     /* Deaths are counted after they can be seen: what is seen now was not counted. */
     if (owner_died(spot) || (sleep->watches && sleep->deaths != deaths))
         return 0;
-    if (spot->sleeper)
+    if (spot->sleeper) {
+        atomic_store_explicit(&spot->sleeper->idles, sleep->idles, memory_order_relaxed);
         atomic_store_explicit(&spot->sleeper->lingers, 1, memory_order_seq_cst);
+    }
     if (sentry_take(&sentry)) {
         if (spot->sleeper)
             atomic_store_explicit(&spot->sleeper->lingers, 0, memory_order_relaxed);
         return park_as_sentry(spot, sleep);
     }
+    if (!sleep->idles &&
+        atomic_load_explicit(&mp__arena->sentry_lazy, memory_order_seq_cst))
+        return park_beside_lazy(spot, deadline);
     return long_nap(spot, deaths, sentry, slice < deadline ? slice : deadline);
 }
 
@@ -495,16 +544,17 @@ static int park_long(const struct spot *spot, const struct mp__sleep *sleep,
  * The more sleepers, the longer: somebody gets up every SLICE_SHARE or so, which is how
  * soon the loss of the sentry is noticed.  Slots make slices end at different times.
  */
-static int64_t long_slice(void)
+static int64_t long_slice(const struct mp__sleep *sleep)
 {
+    const int64_t shortest = sleep->idles ? SHORTEST_IDLE_SLICE : SHORTEST_LONG_SLICE;
     uint32_t used = atomic_load(&mp__arena->sleepers_used);
     int64_t slice = 0;
 
     for (uint32_t i = 0; i < used && slice < LONGEST_LONG_SLICE; i++)
         if (atomic_load_explicit(&mp__arena->sleepers[i].lingers, memory_order_relaxed))
             slice += SLICE_SHARE;
-    if (slice < SHORTEST_LONG_SLICE)
-        slice = SHORTEST_LONG_SLICE;
+    if (slice < shortest)
+        slice = shortest;
     return slice + slice / 256 * (int64_t)(mp__self >> 16 & 63);
 }
 
@@ -529,7 +579,7 @@ static int park_in(const struct spot *spot, struct mp__sleep *sleep, int64_t now
         int64_t until = now + FIRST_SLICE * mp__slice_factor;
         err = nap(spot, until < sleep->deadline ? until : sleep->deadline);
     } else {
-        err = park_long(spot, sleep, now + long_slice());
+        err = park_long(spot, sleep, now + long_slice(sleep));
     }
     if (err != ETIMEDOUT)
         return err;

@@ -26,6 +26,7 @@ struct mp__sleep {
     int64_t deadline;
     unsigned slices; /* how many slices it has slept through, unwoken */
     bool watches;    /* a death since `deaths` was counted is a reason to look again */
+    bool idles;      /* it may learn a quarter of a second late that somebody died */
     uint32_t deaths;
 };
 
