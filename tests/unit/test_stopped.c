@@ -180,11 +180,36 @@ static void test_spinner_is_stopped(void **state)
     mp__slice_factor = 1;
 }
 
+/* The one that is woken for work is stopped: the supervisor sees that it was not done. */
+static void test_woken_worker_is_stopped(void **state)
+{
+    (void)state;
+    mp_pool *pool;
+    mp_async_result *result;
+    int item = 7, square_of = 0;
+
+    mp__slice_factor = 100000;
+    assert_int_equal(mp_pool_new(&pool, MP_POOL_OPTIONS(.processes = 2)), 0);
+    assert_true(eventually(all_idle, pool, SOON));
+    pid_t first = atomic_load(&pool->shared->workers[0].pid);
+    stop(first);
+    assert_int_equal(mp_pool_apply_async(pool, square, &item, sizeof item, sizeof item,
+                                         NULL, &result),
+                     0);
+    assert_int_equal(mp_async_result_get(result, &square_of, sizeof square_of, SOON), 0);
+    assert_int_equal(square_of, item * item);
+    mp_async_result_free(result);
+    kill(first, SIGCONT);
+    mp_pool_free(pool);
+    mp__slice_factor = 1;
+}
+
 int main(void)
 {
     static const struct CMUnitTest stopped[] = {
         TEST(test_thief_is_stopped),
         TEST(test_spinner_is_stopped),
+        TEST(test_woken_worker_is_stopped),
     };
 
     ledger = shared_page(sizeof *ledger);
