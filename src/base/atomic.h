@@ -28,6 +28,19 @@ static inline void mp__cpu_relax(void)
 }
 
 /*
+ * After an atomic exchange: what was written before it can be seen before anything is read
+ * that stands below.
+ */
+static inline void mp__fence_after_exchange(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    atomic_signal_fence(memory_order_seq_cst); /* the exchange did that */
+#else
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
+}
+
+/*
  * Whoever is killed here has done all that stands above and nothing that stands
  * below.  A process that dies has executed a prefix of its program, so only the
  * compiler must be kept from moving stores.

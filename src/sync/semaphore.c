@@ -17,13 +17,8 @@
  * wrote it although others have slept and have been woken since.
  *
  * Owned tokens are words of their own, 0 or the member that has the token, so that
- * claim and owner are one step.  `calls` is what waiters sleep on: in its low half the
- * number of calls made, in its high half those who came to wait since the last call
- * that nobody heard.  A waiter counts itself, looks at all tokens, and sleeps while the
- * low half stays; a release gives its token back, looks at `calls`, counts a call and
- * wakes one. If nobody was there, and nobody came since, the high half is set to 0: so
- * it never is while somebody sleeps, and a waiter that died counts until the next
- * release only.
+ * claim and owner are one step.  Who finds none waits at a bell (bell.h), which every
+ * release rings after it has given its token back.
  *
  * What a death leaves.  An anonymous token that was taken is gone, by contract.  An
  * owned one names its dead owner, until the next one to come exchanges the name for its
@@ -41,15 +36,13 @@
 #include "base/options.h"
 #include "mp/shared.h"
 #include "shm/member.h"
-#include "sync/park.h"
+#include "sync/bell.h"
 
 #define VALUE     UINT32_C(0x7fffffff)
 #define CONTENDED UINT32_C(0x80000000)
 
 #define OWNED_MAX 65535
 #define INDEX     UINT64_C(0xffff) /* of a token, beside a member in `last_token` */
-#define CALLS     UINT64_C(0xffffffff)
-#define CAME      (CALLS + 1)
 
 _Static_assert((INDEX & MP__MEMBER_MASK) == 0 && OWNED_MAX <= INDEX, "beside a member");
 
@@ -58,7 +51,7 @@ struct mp_semaphore {
     _Alignas(MP__CACHE_LINE) _Atomic uint32_t word;
     uint32_t max;
     uint32_t tokens; /* number of `owners`; 0: tokens are anonymous */
-    _Atomic uint64_t calls;
+    struct mp__bell calls;
     _Atomic uint64_t owners[];
 };
 
@@ -217,7 +210,7 @@ static uint32_t first_index(const mp_semaphore *semaphore)
     return index < semaphore->tokens ? index : index % semaphore->tokens;
 }
 
-/* Partner of call_one and of come_to_wait: seq_cst on either side. */
+/* Partner of mp__bell_come: seq_cst, as what comes before a ring must be. */
 static bool change_owner(mp_semaphore *semaphore, uint32_t index, uint64_t from,
                          uint64_t to)
 {
@@ -264,37 +257,6 @@ static int take_free_or_dead(mp_semaphore *semaphore)
     return EBUSY;
 }
 
-/* Be counted, and tell the number of calls made so far. */
-static uint32_t come_to_wait(mp_semaphore *semaphore)
-{
-    uint64_t calls = atomic_load_explicit(&semaphore->calls, memory_order_relaxed);
-    uint64_t counted;
-
-    do {
-        counted = calls + CAME;
-        if (counted < CAME) /* 2^32 came: the count begins again, from 1 */
-            counted += CAME;
-    } while (!atomic_compare_exchange_weak_explicit(&semaphore->calls, &calls, counted,
-                                                    memory_order_seq_cst,
-                                                    memory_order_relaxed));
-    return (uint32_t)counted;
-}
-
-static void call_one(mp_semaphore *semaphore)
-{
-    uint64_t calls = atomic_load_explicit(&semaphore->calls, memory_order_seq_cst);
-    uint64_t called;
-
-    do {
-        if (calls < CAME)
-            return;
-        called = (calls & ~CALLS) | ((calls + 1) & CALLS);
-    } while (!atomic_compare_exchange_weak_explicit(
-        &semaphore->calls, &calls, called, memory_order_seq_cst, memory_order_relaxed));
-    if (!mp__unpark(mp__low_half(&semaphore->calls), 1))
-        atomic_compare_exchange_strong(&semaphore->calls, &called, called & CALLS);
-}
-
 static int owned_acquire(mp_semaphore *semaphore, int64_t deadline)
 {
     int err = mp__join();
@@ -310,14 +272,14 @@ static int owned_acquire(mp_semaphore *semaphore, int64_t deadline)
         return 0;
     struct mp__sleep sleep = mp__sleep_until(deadline);
     for (;;) {
-        uint32_t calls = come_to_wait(semaphore);
+        uint32_t calls = mp__bell_come(&semaphore->calls);
         mp__sleep_watch(&sleep);
         taken = take_free_or_dead(semaphore);
         if (taken != EBUSY)
             return taken;
         if (err)
             return err;
-        err = mp__park(&sleep, mp__low_half(&semaphore->calls), calls, 0);
+        err = mp__bell_wait(&semaphore->calls, calls, &sleep);
     }
 }
 
@@ -337,7 +299,7 @@ static int owned_release(mp_semaphore *semaphore)
         for (uint32_t tried = 0; tried < semaphore->tokens; tried++) {
             if (atomic_load(&semaphore->owners[index]) == mp__self &&
                 change_owner(semaphore, index, mp__self, 0)) {
-                call_one(semaphore);
+                mp__bell_ring(&semaphore->calls, 1);
                 return 0;
             }
             /* Backwards: what was taken last is given back first. */
