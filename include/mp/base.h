@@ -10,9 +10,12 @@
  *   ETIME        a task took longer than its time limit
  *   EPIPE        end of stream, the other end is gone, or the pool takes no more
  *   EMSGSIZE     the buffer is too small; the message is kept
+ *   EPROTO       the stream ended inside a message, or what came is none
  *   ECANCELED    broken barrier, cancelled task
  *   EOWNERDEAD   the holder of the lock, or the worker of the task, died
  *   EPERM        not this process's to do
+ *   EACCES       the other side did not prove that it holds the key, or a permission is
+ *                missing
  *   EOVERFLOW    released too often, or a size that does not fit
  *   EBUSY        still running
  *   EALREADY     started twice

@@ -16,6 +16,8 @@
 #include "sync.h"
 #include "shared.h"
 #include "value.h"
+#include "connection.h"
+#include "wait.h"
 #include "queue.h"
 #include "joinable_queue.h"
 #include "simple_queue.h"

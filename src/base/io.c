@@ -10,8 +10,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 
-/* A host that closed its standard streams must not find libmp's descriptors there. */
-static int move_above_standard(int *fd)
+int mp__above_standard(int *fd)
 {
     if (*fd > STDERR_FILENO)
         return 0;
@@ -24,16 +23,11 @@ static int move_above_standard(int *fd)
     return 0;
 }
 
-int mp__pipe(int fds[2])
+static int move_both(int fds[2], int ends[2])
 {
-    int ends[2];
-    int err = mp__sys_pipe(ends);
-    if (err)
-        return err;
-
-    err = move_above_standard(&ends[0]);
+    int err = mp__above_standard(&ends[0]);
     if (!err)
-        err = move_above_standard(&ends[1]);
+        err = mp__above_standard(&ends[1]);
     if (err) {
         mp__close(&ends[0]);
         mp__close(&ends[1]);
@@ -44,12 +38,28 @@ int mp__pipe(int fds[2])
     return 0;
 }
 
+int mp__pipe(int fds[2])
+{
+    int ends[2];
+    int err = mp__sys_pipe(ends);
+
+    return err ? err : move_both(fds, ends);
+}
+
+int mp__socketpair(int fds[2])
+{
+    int ends[2];
+    int err = mp__sys_socketpair(ends);
+
+    return err ? err : move_both(fds, ends);
+}
+
 int mp__pidfd(pid_t pid, int *fd)
 {
     int made = -1;
     int err = mp__sys_pidfd(pid, &made);
     if (!err)
-        err = move_above_standard(&made);
+        err = mp__above_standard(&made);
     if (!err)
         *fd = made;
     else

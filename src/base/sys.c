@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,6 +40,11 @@ int mp__sys_fork(pid_t *pid)
 int mp__sys_pipe(int fds[2])
 {
     return pipe2(fds, O_CLOEXEC) < 0 ? errno : 0;
+}
+
+int mp__sys_socketpair(int fds[2])
+{
+    return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0 ? errno : 0;
 }
 
 int mp__sys_pidfd(pid_t pid, int *fd)
@@ -78,12 +84,8 @@ int mp__sys_zombie(siginfo_t *info, size_t *max_rss)
 }
 
 /* A fork of another thread between the two steps leaks both ends: POSIX has no more. */
-int mp__sys_pipe(int fds[2])
+static int close_on_exec(int fds[2], const int ends[2])
 {
-    int ends[2];
-
-    if (pipe(ends) < 0)
-        return errno;
     for (int i = 0; i < 2; i++) {
         if (fcntl(ends[i], F_SETFD, FD_CLOEXEC) < 0) {
             int err = errno;
@@ -95,6 +97,22 @@ int mp__sys_pipe(int fds[2])
     fds[0] = ends[0];
     fds[1] = ends[1];
     return 0;
+}
+
+int mp__sys_pipe(int fds[2])
+{
+    int ends[2];
+
+    return pipe(ends) < 0 ? errno : close_on_exec(fds, ends);
+}
+
+int mp__sys_socketpair(int fds[2])
+{
+    int ends[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0)
+        return errno;
+    return close_on_exec(fds, ends);
 }
 
 int mp__sys_pidfd(pid_t pid, int *fd)
@@ -120,4 +138,9 @@ int mp__sys_map_shared(size_t size, void **memory)
 void *mp__sys_calloc(size_t count, size_t size)
 {
     return calloc(count, size);
+}
+
+void *mp__sys_realloc(void *memory, size_t size)
+{
+    return realloc(memory, size);
 }

@@ -16,6 +16,8 @@ int mp__sys_pipe(int fds[2]);                       /* close-on-exec */
 int mp__sys_map_shared(size_t size, void **memory); /* anonymous, not reserved in swap */
 void *mp__sys_calloc(size_t count, size_t size);    /* freed by free */
 int mp__sys_pidfd(pid_t pid, int *fd);              /* ENOSYS where there are none */
+int mp__sys_socketpair(int fds[2]);                 /* Unix, stream, close-on-exec */
+void *mp__sys_realloc(void *memory, size_t size);   /* freed by free */
 
 /*
  * A child that has ended, and stays a zombie: 0, or ECHILD if there is none.  `*max_rss`

@@ -91,6 +91,11 @@ static size_t count_names(const char *path, const char *prefix)
     return count;
 }
 
+static size_t count_temporary_files(void)
+{
+    return count_names("/tmp", "mp") + count_names("/tmp", "libmp");
+}
+
 static void read_signals(struct snapshot *s)
 {
     for (int i = 1; i < SIGNALS; i++) {
@@ -111,7 +116,7 @@ static void take(struct snapshot *s)
     s->arena_used = stat.used;
     read_fds(s);
     s->shm_names = count_names("/dev/shm", "");
-    s->temporary_files = count_names("/tmp", "mp") + count_names("/tmp", "libmp");
+    s->temporary_files = count_temporary_files();
     read_signals(s);
     read_maps(s);
 }
@@ -195,7 +200,8 @@ static int compare_children(void)
 static bool names_are_gone(void *arg)
 {
     (void)arg;
-    return count_names("/dev/shm", "") <= before.shm_names;
+    return count_names("/dev/shm", "") <= before.shm_names &&
+           count_temporary_files() <= before.temporary_files;
 }
 
 /* Other programs make names too, and remove them again or not: ours are never removed
@@ -204,7 +210,8 @@ static int compare_names(void)
 {
     if (eventually(names_are_gone, NULL, 3000))
         return 0;
-    return differ("names in /dev/shm", before.shm_names, count_names("/dev/shm", ""));
+    return differ("names in /dev/shm", before.shm_names, count_names("/dev/shm", "")) +
+           differ("temporary files", before.temporary_files, count_temporary_files());
 }
 
 int leak_setup(void **state)
@@ -222,7 +229,6 @@ int leak_teardown(void **state)
     take(&after);
     found += compare_fds() + compare_signals();
     found += compare_names();
-    found += differ("temporary files", before.temporary_files, after.temporary_files);
     found += differ("shared mappings", before.shared_maps, after.shared_maps);
     if (!ignore_maps && !SANITIZED)
         found += differ("mappings", before.maps, after.maps);

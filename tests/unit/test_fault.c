@@ -46,6 +46,10 @@ void *__wrap_mp__sys_calloc(size_t count, size_t size);
 void *__real_mp__sys_calloc(size_t count, size_t size);
 int __wrap_mp__sys_pidfd(pid_t pid, int *fd);
 int __real_mp__sys_pidfd(pid_t pid, int *fd);
+int __wrap_mp__sys_socketpair(int fds[2]);
+int __real_mp__sys_socketpair(int fds[2]);
+void *__wrap_mp__sys_realloc(void *memory, size_t size);
+void *__real_mp__sys_realloc(void *memory, size_t size);
 
 int __wrap_mp__sys_fork(pid_t *pid)
 {
@@ -74,6 +78,17 @@ int __wrap_mp__sys_pidfd(pid_t pid, int *fd)
 {
     int err = fault(EMFILE);
     return err ? err : __real_mp__sys_pidfd(pid, fd);
+}
+
+int __wrap_mp__sys_socketpair(int fds[2])
+{
+    int err = fault(EMFILE);
+    return err ? err : __real_mp__sys_socketpair(fds);
+}
+
+void *__wrap_mp__sys_realloc(void *memory, size_t size)
+{
+    return fault(ENOMEM) ? NULL : __real_mp__sys_realloc(memory, size);
 }
 
 static void arm(long fail_at, bool from_then_on)
@@ -327,6 +342,58 @@ static int exec_first(void *arg)
     return 102;
 }
 
+/* A message that takes memory three times over. */
+static int talk(mp_connection *in, mp_connection *out)
+{
+    enum { LONG = 150000 };
+    static char message[LONG];
+    void *got = NULL;
+    size_t size;
+
+    int err = mp_connection_send(out, message, LONG);
+    if (!err)
+        err = mp_connection_recv_alloc(in, &got, &size, 0);
+    if (err == ENOMEM) {
+        /* Now it is there still, or it was there in part and is lost. */
+        int again = mp_connection_recv_alloc(in, &got, &size, 0);
+        if (again != EPROTO && (again != 0 || size != LONG))
+            err = 1006;
+    }
+    free(got);
+    return err;
+}
+
+static int connect_and_talk(void)
+{
+    mp_connection *first, *second;
+    int err = mp_pipe(&first, &second, MP_PIPE_OPTIONS(.read_ahead = 10));
+    if (err)
+        return err;
+    err = talk(first, second);
+    mp_connection_free(first);
+    mp_connection_free(second);
+    if (err)
+        return err;
+    err = mp_pipe(&first, &second, MP_PIPE_OPTIONS(.one_way = 1));
+    if (err)
+        return err;
+    mp_wait_item many[40];
+    for (size_t i = 0; i < 40; i++)
+        many[i] = MP_WAIT_CONNECTION(first);
+    err = mp_wait(many, 40, NULL, MP_NOWAIT);
+    mp_connection_free(first);
+    mp_connection_free(second);
+    return err == ETIMEDOUT ? 0 : err;
+}
+
+static void test_connection(void **state)
+{
+    (void)state;
+    static const int documented[] = {EMFILE, ENOMEM, 0};
+
+    fail_in_turn(connect_and_talk, documented, false);
+}
+
 static void test_first_calls(void **state)
 {
     (void)state;
@@ -346,9 +413,9 @@ static void test_first_calls(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest fault_tests[] = {
-        TEST(test_process),  TEST(test_daemon),      TEST(test_second_try),
-        TEST(test_sentinel), TEST(test_pool),        TEST(test_map),
-        TEST(test_lock),     TEST(test_first_calls),
+        TEST(test_process),  TEST(test_daemon),     TEST(test_second_try),
+        TEST(test_sentinel), TEST(test_pool),       TEST(test_map),
+        TEST(test_lock),     TEST(test_connection), TEST(test_first_calls),
     };
 
     faults = shared_page(sizeof *faults);
