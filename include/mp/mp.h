@@ -22,6 +22,7 @@
 #include "joinable_queue.h"
 #include "simple_queue.h"
 #include "pool.h"
+#include "listener.h"
 #include "imap.h"
 #include "progress.h"
 
