@@ -18,6 +18,8 @@
 #include "value.h"
 #include "connection.h"
 #include "wait.h"
+#include "shared_memory.h"
+#include "shareable_list.h"
 #include "queue.h"
 #include "joinable_queue.h"
 #include "simple_queue.h"
