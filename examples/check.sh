@@ -11,6 +11,7 @@ LC_ALL=C
 export LC_ALL
 program=$1
 name=${program##*/}
+examples=$(dirname "$0")
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -292,6 +293,145 @@ check_killed_worker() {
     [ $status -eq 1 ] || fail "exit status $status after a worker was killed"
     grep -q "^$name: $dir/pipe: .*killed" "$dir/err" || fail "no error line"
     lines 2 '.*'
+}
+
+# killed: the example is killed at its first line.  The pipe into cat stays open for as
+# long as a process of it lives, and it closes.
+killed() {
+    mkfifo "$dir/first"
+    : >"$out"
+    cat "$dir/first" >"$out" &
+    reader=$!
+    "$program" >"$dir/first" 2>"$dir/err" &
+    pid=$!
+    until [ -s "$out" ]; do sleep 0.01; done
+    kill -KILL "$pid"
+    wait "$pid" 2>/dev/null
+    wait "$reader"
+}
+
+check_queue() {
+    run --scale=0.1
+    for i in 0 1 2 10 18 19; do
+        lines 1 "consumer [12] takes $i"
+    done
+    lines 20 'consumer [12] takes [0-9]+'
+    lines 21 '.*'
+    [ "$(tail -n 1 "$out")" = 'all 20 numbers are taken' ] || fail "it did not wait"
+    killed
+}
+
+check_pipeline() {
+    run --scale=0.1
+    exactly '1 4 9 16 25 36 49 64 81 100 sum: 385'
+    killed
+}
+
+check_joinable_queue() {
+    run --scale=0.1
+    for i in 1 2 3 4 5 6; do
+        lines 1 "job $i is done"
+    done
+    lines 7 '.*'
+    [ "$(tail -n 1 "$out")" = 'all 6 jobs are done' ] || fail "it did not wait"
+    killed
+}
+
+check_pipe() {
+    run
+    exactly 'hello -> HELLO
+messages arrive whole -> MESSAGES ARRIVE WHOLE'
+}
+
+check_wait() {
+    run --scale=0.1
+    for i in 1 2 3; do
+        found=$(awk -v name="$i," '$2 == name { printf "%s ", $4 }' "$out")
+        [ "$found" = '1 2 3 ' ] || fail "process $i has said $found"
+    done
+    lines 10 '.*'
+    [ "$(tail -n 1 "$out")" = 'all have ended' ] || fail "it did not wait for the ends"
+    killed
+}
+
+# need_python: the example's other half is a Python program, which stands beside it.
+need_python() {
+    python3 -c 'import multiprocessing.shared_memory' 2>/dev/null && return
+    echo "SKIPPED: $name is for Python 3.8 or later, and there is none here"
+    exit 77
+}
+
+# start COMMAND...: run it meanwhile, until it has printed its first line, to $out.
+start() {
+    : >"$out"
+    "$@" >"$out" 2>"$dir/err" &
+    pid=$!
+    until [ -s "$out" ]; do
+        kill -0 "$pid" 2>/dev/null || fail "$1 has ended too early"
+        sleep 0.01
+    done
+}
+
+check_connection_server() {
+    need_python
+    "$program" 2>"$dir/err" |
+        python3 "$examples/connection_client.py" >"$out" || fail "exit status $?"
+    exactly 'primes below 10 are 4
+primes below 1000 are 168
+primes below 1000000 are 78498'
+    [ ! -s "$dir/err" ] || fail "something on standard error"
+
+    # The client is killed: the server ends too.
+    start "$program"
+    server=$pid
+    address=$(cat "$out")
+    start python3 -u "$examples/connection_client.py" "$address"
+    kill -KILL "$pid"
+    wait "$pid" 2>/dev/null
+    wait "$server"
+    [ $? -le 1 ] || fail "the server did not end by itself"
+
+    # And the other way round.
+    start "$program"
+    server=$pid
+    address=$(cat "$out")
+    start python3 -u "$examples/connection_client.py" "$address"
+    kill -KILL "$server"
+    wait "$server" 2>/dev/null
+    wait "$pid"
+    [ $? -le 1 ] || fail "the client did not end by itself"
+}
+
+check_connection_client() {
+    need_python
+    python3 "$examples/connection_server.py" 2>"$dir/err" |
+        "$program" >"$out" || fail "exit status $?"
+    exactly '2 ** 64 = 18446744073709551616
+3 ** 100 = 515377520732011331036461129765621272702107522001
+7 ** 7 = 823543'
+    [ ! -s "$dir/err" ] || fail "something on standard error"
+    "$program" nowhere:1x </dev/null >"$out" 2>"$dir/err" && fail "it went nowhere"
+    grep -q "^$name: mp_client: " "$dir/err" || fail "no error line"
+}
+
+check_shared_array() {
+    need_python
+    python3 "$examples/shared_array.py" "$program" >"$out" 2>"$dir/err" ||
+        fail "exit status $?"
+    exactly 'first: 1.0 0.25 0.0625
+pi is about 3.14159'
+    [ ! -s "$dir/err" ] || fail "something on standard error"
+
+    # Python is killed while it waits for the C half, here a sleep: the block goes too.
+    printf '#!/bin/sh\necho "$1 $$"\nexec sleep 30\n' >"$dir/slow"
+    chmod +x "$dir/slow"
+    start python3 "$examples/shared_array.py" "$dir/slow"
+    read -r block sleeper <"$out"
+    [ ! -d /dev/shm ] || [ -e "/dev/shm/$block" ] || fail "there is no block $block"
+    kill -KILL "$pid"
+    kill -KILL "$sleeper"
+    wait "$pid" 2>/dev/null
+    while [ -e "/dev/shm/$block" ]; do sleep 0.01; done
 }
 
 check_wordcount() {

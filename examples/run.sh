@@ -78,6 +78,27 @@ show() {
     "$build/examples/$example" "$@" || failed="$failed $example"
 }
 
+# The examples with a half in Python, which on Debian is in the package python3.
+show_with_python() {
+    echo
+    if ! python3 -c 'import multiprocessing.shared_memory' 2>/dev/null; then
+        echo "==== LEFT OUT, for there is no Python 3.8 or later here:" \
+            "connection_server connection_client shared_array"
+        return
+    fi
+    echo "==== connection_server | python3 connection_client.py"
+    "$build/examples/connection_server" | python3 examples/connection_client.py ||
+        failed="$failed connection_server"
+    echo
+    echo "==== python3 connection_server.py | connection_client"
+    python3 examples/connection_server.py | "$build/examples/connection_client" ||
+        failed="$failed connection_client"
+    echo
+    echo "==== python3 shared_array.py shared_array"
+    python3 examples/shared_array.py "$build/examples/shared_array" ||
+        failed="$failed shared_array"
+}
+
 case $scale in
     '' | *[!0-9.]*) die "usage: sh examples/run.sh [SCALE]" ;;
 esac
@@ -94,6 +115,10 @@ for example in pool_apply_async pool_apply pool_close_terminate_join pool_map \
     pool_imap pool_reduce pool_progress; do
     show "$example" "--scale=$scale"
 done
+for example in queue pipeline joinable_queue pipe wait; do
+    show "$example" "--scale=$scale"
+done
+show_with_python
 show wordcount include src examples
 
 echo
