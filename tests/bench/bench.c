@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <math.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +35,7 @@
 #include "bench_plot.h"
 
 enum {
-    MOST_CONTESTANTS = 12,
+    MOST_CONTESTANTS = 16,
     MOST_STANDING = 16,
     MOST_ROUNDS = 1000,
     DEFAULT_ROUNDS = 11
@@ -123,6 +124,48 @@ void *bench_shared(size_t size)
         mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     return memory == MAP_FAILED ? NULL : memory;
+}
+
+#if defined(__linux__)
+/* The processors that this program was started with. */
+static const cpu_set_t *all_processors(void)
+{
+    static cpu_set_t all;
+
+    if (!CPU_COUNT(&all) && sched_getaffinity(0, sizeof(all), &all))
+        CPU_ZERO(&all);
+    return &all;
+}
+#endif
+
+int bench_move(pid_t pid, unsigned nth)
+{
+#if defined(__linux__)
+    cpu_set_t one;
+    size_t cpu = 0;
+
+    if (nth >= (unsigned)CPU_COUNT(all_processors()))
+        return BENCH_ABSENT;
+    for (; !CPU_ISSET(cpu, all_processors()) || nth > 0; cpu++)
+        if (CPU_ISSET(cpu, all_processors()))
+            nth--;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    return sched_setaffinity(pid, sizeof(one), &one) ? BENCH_ABSENT : 0;
+#else
+    (void)pid;
+    (void)nth;
+    return BENCH_ABSENT;
+#endif
+}
+
+void bench_take_processor(unsigned nth, unsigned of)
+{
+    char text[16];
+
+    snprintf(text, sizeof(text), "%u", of);
+    if (!bench_move(0, nth))
+        setenv("MP_CPU_COUNT", text, 1);
 }
 
 void bench_end_with(pid_t parent)
@@ -504,7 +547,9 @@ static const struct {
     {"barrier", bench_barrier_contests},   {"map", bench_map_contests},
     {"map_long", bench_map_long_contests}, {"apply", bench_apply_contests},
     {"stream", bench_stream_contests},     {"life", bench_life_contests},
-    {"death", bench_death_contests},
+    {"death", bench_death_contests},       {"queue", bench_queue_contests},
+    {"queue_stream", bench_queue_stream_contests},
+    {"connection", bench_connection_contests},
 };
 
 /* Returns how many contests were held. */

@@ -84,6 +84,9 @@ extern const bench_contest bench_apply_contests[];
 extern const bench_contest bench_stream_contests[];
 extern const bench_contest bench_life_contests[];
 extern const bench_contest bench_death_contests[];
+extern const bench_contest bench_queue_contests[];
+extern const bench_contest bench_queue_stream_contests[];
+extern const bench_contest bench_connection_contests[];
 
 /* bench_size - how much to do: `full`, or `quick` in a run that only tries things. */
 size_t bench_size(size_t full, size_t quick);
@@ -111,6 +114,19 @@ void *bench_shared(size_t size);
  * the driver sees the contestant's end.
  */
 pid_t bench_fork(void);
+
+/*
+ * bench_take_processor - run on the `nth` of `of` processors only.
+ * bench_move - let another process do that.
+ *
+ * For contests between processes that have a processor each: left to itself the system
+ * may put two that have slept together on one for a while.  libmp is told how many there
+ * are, since it would count one: to be called before it is asked.
+ *
+ * bench_move returns 0, or BENCH_ABSENT where that can't be done.
+ */
+void bench_take_processor(unsigned nth, unsigned of);
+int bench_move(pid_t pid, unsigned nth);
 
 /*
  * bench_end_with - in a child that was just forked: end when `parent` does.
@@ -146,13 +162,14 @@ int bench_openmp_tasks(mp_task_fn *task, const void *items, size_t count,
 int bench_openmp_sum(mp_task_fn *fold, const double *items, size_t count, double *sum);
 
 /*
- * bench_python_prepare, bench_perl_prepare, bench_tbb_prepare - a contestant that
- * bench_python.py, bench_perl.pl or bench_tbb.cpp plays; the argument is the name of
- * what it shall do.
+ * bench_python_prepare, bench_python_message_prepare, bench_perl_prepare,
+ * bench_tbb_prepare - a contestant that bench_python.py, bench_python_message.py,
+ * bench_perl.pl or bench_tbb.cpp plays; the argument is the name of what it shall do.
  *
  * Return BENCH_ABSENT if the interpreter or the library is not installed.
  */
 int bench_python_prepare(const void *argument);
+int bench_python_message_prepare(const void *argument);
 int bench_perl_prepare(const void *argument);
 int bench_tbb_prepare(const void *argument);
 

@@ -6,6 +6,7 @@
  * What Boost throws ends the contestant, who then counts as failed: no function here
  * lets an exception out into C.
  */
+#include "bench_message.h"
 #include "bench_sync.h"
 
 #include <cerrno>
@@ -13,6 +14,7 @@
 
 #include <sys/mman.h>
 
+#include <boost/interprocess/ipc/message_queue.hpp>
 #include <boost/interprocess/sync/interprocess_condition.hpp>
 #include <boost/interprocess/sync/interprocess_mutex.hpp>
 #include <boost/interprocess/sync/interprocess_recursive_mutex.hpp>
@@ -122,6 +124,36 @@ int notify_condition(void *guarded) noexcept
     return 0;
 }
 
+/* Its name is taken away at once: those who are forked later have it. */
+int make_message_queue(void **channel, const bench_cargo *cargo) noexcept
+{
+    char name[64];
+
+    bench_channel_name(name, sizeof(name), "");
+    *channel =
+        new ipc::message_queue(ipc::create_only, name, cargo->room, cargo->size);
+    ipc::message_queue::remove(name);
+    return 0;
+}
+
+int send_message(void *channel, const void *message, size_t size, size_t) noexcept
+{
+    static_cast<ipc::message_queue *>(channel)->send(message, size, 0);
+    return 0;
+}
+
+int receive_message(void *channel, void *message, size_t size, size_t,
+                    size_t *count) noexcept
+{
+    ipc::message_queue::size_type received;
+    unsigned priority;
+
+    static_cast<ipc::message_queue *>(channel)->receive(message, size, received,
+                                                        priority);
+    *count = 1;
+    return received == size ? 0 : EPROTO;
+}
+
 } // namespace
 
 const bench_lock_kind bench_boost_mutex = {make_mutex<ipc::interprocess_mutex>,
@@ -140,3 +172,5 @@ const bench_lock_kind bench_boost_sharable_write = {
 const bench_condition_kind bench_boost_condition = {make_condition, acquire_condition,
                                                     release_condition, wait_condition,
                                                     notify_condition};
+const bench_transport bench_boost_message_queue = {make_message_queue, nullptr,
+                                                   send_message, receive_message};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * bench_program.c - lets other programs play contestants: bench_python.py,
- * bench_perl.pl and what bench_tbb.cpp becomes.
+ * bench_python_message.py, bench_perl.pl and what bench_tbb.cpp becomes.
  *
  * The program is started once.  It answers every line that it reads with a figure, the
  * first one when it is prepared, and ends at the end of its input.
@@ -85,6 +85,11 @@ static int prepare(const char *file, const char *script, const char *subject)
 int bench_python_prepare(const void *argument)
 {
     return prepare("python3", BENCH_PYTHON_SCRIPT, argument);
+}
+
+int bench_python_message_prepare(const void *argument)
+{
+    return prepare("python3", BENCH_PYTHON_MESSAGE_SCRIPT, argument);
 }
 
 int bench_perl_prepare(const void *argument)
