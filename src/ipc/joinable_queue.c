@@ -12,9 +12,9 @@
 #include "shm/arena.h"
 #include "shm/member.h"
 
+/* `taken` changes under the lock of the getting end only, `finished` without. */
 struct entry {
-    _Atomic uint64_t member;
-    _Atomic uint64_t unfinished;
+    _Atomic uint64_t member, taken, finished;
 };
 
 /* In shared memory; pages of slots that nobody has are never touched. */
@@ -22,14 +22,23 @@ struct mp__ledger {
     struct {
         bool written;
         uint32_t slot;
-        uint64_t taken; /* messages that had been taken */
-        uint64_t member, unfinished, buried;
+        uint64_t passed; /* messages that had been taken, by all */
+        uint64_t member, taken, finished, buried;
+        bool anew; /* the entry becomes another member's */
     } undo;
     struct mp__bell done;
     _Atomic uint64_t told;   /* lost messages that somebody was told of */
     _Atomic uint64_t buried; /* lost with members whose slots are others' now */
     struct entry entries[MP__MEMBERS_MAX + 1];
 };
+
+/* Too many rather than too few, while others take and finish. */
+static uint64_t unfinished(const struct entry *entry)
+{
+    uint64_t finished = atomic_load(&entry->finished);
+
+    return atomic_load(&entry->taken) - finished;
+}
 
 static uint32_t slot_of(uint64_t member)
 {
@@ -46,10 +55,12 @@ static void undo(mp_queue *queue)
 {
     struct mp__ledger *ledger = queue->ledger;
 
-    if (!ledger->undo.written || ledger->undo.taken != mp__queue_taken(queue))
+    if (!ledger->undo.written || ledger->undo.passed != mp__queue_taken(queue))
         return;
     struct entry *entry = &ledger->entries[ledger->undo.slot];
-    atomic_store(&entry->unfinished, ledger->undo.unfinished);
+    if (ledger->undo.anew)
+        atomic_store(&entry->finished, ledger->undo.finished);
+    atomic_store(&entry->taken, ledger->undo.taken);
     atomic_store(&entry->member, ledger->undo.member);
     atomic_store(&ledger->buried, ledger->undo.buried);
     mp__kill_point_order();
@@ -59,14 +70,17 @@ static void undo(mp_queue *queue)
 static void write_undo(mp_queue *queue, uint32_t slot)
 {
     struct mp__ledger *ledger = queue->ledger;
+    const struct entry *entry = &ledger->entries[slot];
 
     ledger->undo.written = false;
     mp__kill_point_order();
     ledger->undo.slot = slot;
-    ledger->undo.taken = mp__queue_taken(queue);
-    ledger->undo.member = atomic_load(&ledger->entries[slot].member);
-    ledger->undo.unfinished = atomic_load(&ledger->entries[slot].unfinished);
+    ledger->undo.passed = mp__queue_taken(queue);
+    ledger->undo.member = atomic_load(&entry->member);
+    ledger->undo.taken = atomic_load(&entry->taken);
+    ledger->undo.finished = atomic_load(&entry->finished);
     ledger->undo.buried = atomic_load(&ledger->buried);
+    ledger->undo.anew = ledger->undo.member != mp__self;
     mp__kill_point_order();
     ledger->undo.written = true;
     mp__kill_point_order();
@@ -80,12 +94,13 @@ void mp__ledger_take(mp_queue *queue, size_t count)
 
     undo(queue);
     write_undo(queue, slot);
-    if (atomic_load(&entry->member) != mp__self) {
-        atomic_fetch_add(&ledger->buried, atomic_load(&entry->unfinished));
-        atomic_store(&entry->unfinished, 0);
+    if (ledger->undo.anew) {
+        atomic_fetch_add(&ledger->buried, unfinished(entry));
+        atomic_store(&entry->taken, 0);
+        atomic_store(&entry->finished, 0);
         atomic_store(&entry->member, mp__self);
     }
-    atomic_fetch_add(&entry->unfinished, count);
+    atomic_fetch_add(&entry->taken, count);
 }
 
 static bool is_dead(const struct entry *entry)
@@ -103,8 +118,8 @@ uint64_t mp__ledger_lost(mp_queue *queue)
     undo(queue);
     uint64_t lost = atomic_load(&ledger->buried);
     for (uint32_t i = 0; i <= used && i <= MP__MEMBERS_MAX; i++)
-        if (atomic_load(&ledger->entries[i].unfinished) && is_dead(&ledger->entries[i]))
-            lost += atomic_load(&ledger->entries[i].unfinished);
+        if (unfinished(&ledger->entries[i]) && is_dead(&ledger->entries[i]))
+            lost += unfinished(&ledger->entries[i]);
     return lost;
 }
 
@@ -128,13 +143,13 @@ int mp_joinable_queue_task_done(mp_joinable_queue *queue)
     struct entry *entry = &queue->ledger->entries[slot_of(mp__self)];
     if (!mp__self || atomic_load(&entry->member) != mp__self)
         return EOVERFLOW;
-    uint64_t unfinished = atomic_load(&entry->unfinished);
+    uint64_t finished = atomic_load(&entry->finished), taken;
     do {
-        if (!unfinished)
+        taken = atomic_load(&entry->taken);
+        if (taken == finished)
             return EOVERFLOW;
-    } while (!atomic_compare_exchange_weak(&entry->unfinished, &unfinished,
-                                           unfinished - 1));
-    if (unfinished == 1) {
+    } while (!atomic_compare_exchange_weak(&entry->finished, &finished, finished + 1));
+    if (finished + 1 == taken) {
         mp__fence_after_exchange();
         mp__bell_ring(&queue->ledger->done, INT_MAX);
     }
@@ -155,7 +170,7 @@ static bool all_done(mp_queue *queue)
     uint32_t used = atomic_load(&mp__arena->members_used);
     for (uint32_t i = 0; i <= used && i <= MP__MEMBERS_MAX; i++) {
         const struct entry *entry = &queue->ledger->entries[i];
-        if (atomic_load(&entry->unfinished) && !is_dead(entry))
+        if (unfinished(entry) && !is_dead(entry))
             return false;
     }
     return mp__queue_come(queue) == come;
