@@ -2,11 +2,11 @@
 /*
  * message.c - sending and receiving whole messages.
  *
- * A message goes out by one system call, header and all, unless the system takes it in
- * pieces.  It comes in by two, one for the header, one for the rest: reading more than
- * the header before knowing the size could take bytes of the next message, which would
- * be missed by poll(2) and by others who share the descriptor.  Only a connection that
- * was told to read ahead does that.
+ * A message goes out by one system call, header and all, unless it is a large one for a
+ * pipe, or the system takes it in pieces.  It comes in by two, one for the header, one for
+ * the rest: reading more than the header before knowing the size could take bytes of the
+ * next message, which would be missed by poll(2) and by others who share the descriptor.
+ * Only a connection that was told to read ahead does that.
  *
  * A header that was read stays in the connection until its message is received.
  */
@@ -29,6 +29,10 @@
 /* To copy that many bytes behind their header is faster than to have the system gather
    them. */
 #define JOINED ((size_t)1024)
+
+/* In a pipe what follows a header is out of step with the pages, and that costs a larger
+   message more than a second system call. */
+#define APART ((size_t)16 * 1024)
 
 /* --- out -------------------------------------------------------------------------- */
 
@@ -101,6 +105,17 @@ static int write_all(mp_connection *connection, struct iovec *parts, size_t coun
     return 0;
 }
 
+static int write_apart(mp_connection *connection, struct iovec *parts, int64_t deadline)
+{
+    int err = write_all(connection, parts, 1, deadline);
+    if (err)
+        return err;
+
+    err = write_all(connection, parts + 1, 1, deadline);
+    connection->out_broken |= err && err != EPIPE;
+    return err;
+}
+
 int mp__connection_send_by(mp_connection *connection, const void *message, size_t size,
                            int64_t deadline)
 {
@@ -116,6 +131,8 @@ int mp__connection_send_by(mp_connection *connection, const void *message, size_
         {joined, mp__frame_put(joined, size)},
         {(void *)(uintptr_t)message, size},
     };
+    if (size > APART && !connection->is_socket)
+        return write_apart(connection, parts, deadline);
     if (size > JOINED)
         return write_all(connection, parts, 2, deadline);
     if (size > 0)
