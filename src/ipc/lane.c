@@ -20,7 +20,7 @@
 #define SPARES_KEPT 2
 #define SPARES_TRIED 64
 
-/* Sizes of few kinds, eight from one power of two to the next, fit each other's segments. */
+/* Sizes of few kinds, eight from a power of two to the next, fit each other's segments. */
 static size_t block_size(size_t need)
 {
     size_t whole = need + offsetof(struct mp__segment, bytes);
@@ -206,8 +206,20 @@ static void free_all_spares(struct mp__lane *lane)
     free_spares(lane, segment, segment, 0);
 }
 
+/* Those who were killed between a segment and its count have left the count wrong. */
+static void count_held(struct mp__lane *lane)
+{
+    struct mp__segment *first = mp__lane_cursor(&lane->in).segment;
+    size_t held = segment_size(first);
+
+    for (struct mp__segment *next = next_of(first); next != first; next = next_of(next))
+        held += segment_size(next);
+    atomic_store_explicit(&lane->held, held, memory_order_relaxed);
+}
+
 void mp__lane_trim(struct mp__lane *lane)
 {
+    count_held(lane);
     free_all_spares(lane);
     leave_large_segment(lane);
     free_all_spares(lane);

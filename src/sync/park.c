@@ -53,7 +53,7 @@ struct mp__sleeper {
     _Alignas(MP__SLEEPER_SIZE) _Atomic uint64_t owner; /* whose thread sleeps, or 0 */
     _Atomic uintptr_t address;                         /* of the word, or 0 */
     _Atomic uint32_t lingers; /* in a long slice: could take over as the sentry */
-    _Atomic uint32_t idles;   /* in that, and it does not matter when it learns of a death */
+    _Atomic uint32_t idles;   /* in that, and may learn of a death a little later */
 #ifndef HAVE_FUTEX
     _Atomic uint32_t ready; /* `wake` is initialised, once for all owners */
     sem_t wake;
