@@ -40,8 +40,10 @@
  * A process may be killed at any instruction.  Inside mp_queue_put it leaves the message
  * in the queue or not; inside mp_queue_get the message stays for the next who comes, until
  * the step that takes it, and goes with the process after that step, as anything goes
- * that a process has just been given; mp_queue_lost counts those that went before the
- * call could return.  Neither blocks the queue, nor loses or doubles a message of
+ * that a process has just been given; mp_queue_lost counts those that were taken and not
+ * yet the caller's.  A process killed later, be it on the last instructions of the call,
+ * had its message: who must know what became of it counts with mp_joinable_queue
+ * (joinable_queue.h).  Neither death blocks the queue, nor loses or doubles a message of
  * anybody else.  The memory of one block that it was fetching or giving back may stay
  * unused for the life of the family.
  * A process that is stopped (SIGSTOP) within one of these calls may hold up others at the
@@ -163,7 +165,9 @@ MP_API MP_MUST_CHECK int mp_queue_put_many(mp_queue *queue, const struct iovec *
  *
  * `block` is what mp_shared_alloc returned, or lies within such a block, or is NULL.  Who
  * takes it decides what becomes of it: by custom, the process that gets it frees it.  A
- * block in a queue that is freed is not freed with it.
+ * block in a queue that is freed is not freed with it.  Freeing a block of a MiB or more
+ * gives its pages back to the system, which costs more than copying it: let such blocks go
+ * round, on a second queue by which those who are done with them return them.
  *
  * Returns as mp_queue_put for a message of the size of a pointer, and EINVAL if `block`
  * lies outside the arena.

@@ -135,9 +135,11 @@ static inline int mp__lane_write(struct mp__lane *lane, struct mp__lane_cursor *
     size_t stride = mp__lane_stride(lane, size);
 
     if (in->segment->capacity - in->offset < stride) {
-        int err = mp__lane_turn(lane, in, stride);
+        struct mp__lane_cursor next = *in; /* so that `in` may live in registers */
+        int err = mp__lane_turn(lane, &next, stride);
         if (err)
             return err;
+        *in = next;
     }
 
     unsigned char *to = in->segment->bytes + in->offset;

@@ -33,14 +33,22 @@ struct mp_queue {
     struct mp__lane lanes[]; /* by priority */
 };
 
+int mp__queue_lock_slowly(mp_lock *lock, int64_t deadline);
+
 /*
  * Take an end of the queue.  What a dead holder left is whole, as it always is: that it
  * died is of no interest.
  */
-int mp__queue_lock(mp_lock *lock, int64_t deadline);
+static inline int mp__queue_lock(mp_lock *lock, int64_t deadline)
+{
+    return mp__lock_try(lock) ? 0 : mp__queue_lock_slowly(lock, deadline);
+}
 
-/* How many messages there are, and how many have come and were taken since it was made. */
+/* How many messages there are, and how many more there may be. */
 uint64_t mp__queue_count(const mp_queue *queue);
+uint64_t mp__queue_room(const mp_queue *queue);
+
+/* How many messages have come, and were taken, since it was made. */
 uint64_t mp__queue_come(const mp_queue *queue);
 uint64_t mp__queue_taken(const mp_queue *queue);
 
