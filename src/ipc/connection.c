@@ -129,6 +129,16 @@ int mp__connection_may_send(const mp_connection *connection)
     return connection->out_broken ? EPROTO : 0;
 }
 
+int mp__connection_again(const mp_connection *connection, int err, short events,
+                         int64_t deadline)
+{
+    if (err == EAGAIN || err == EWOULDBLOCK)
+        return mp__poll_one(connection->fd, events, deadline);
+    if (err == ECONNRESET)
+        return EPIPE;
+    return err == EINTR ? 0 : err;
+}
+
 bool mp__connection_holds(const mp_connection *connection)
 {
     return connection->header_got > 0 || connection->start < connection->end ||

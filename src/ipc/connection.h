@@ -48,4 +48,9 @@ struct mp_connection {
 int mp__connection_may_recv(const mp_connection *connection);
 int mp__connection_may_send(const mp_connection *connection);
 
+/* A system call on it failed with `err`: 0 when it is to be tried again, which may take
+   until the descriptor has one of `events`, or what the caller is told. */
+int mp__connection_again(const mp_connection *connection, int err, short events,
+                         int64_t deadline);
+
 #endif

@@ -29,13 +29,7 @@ static int send_with_byte(mp_connection *connection, struct msghdr *all)
     for (;;) {
         if (sendmsg(connection->fd, all, MSG_NOSIGNAL) >= 0)
             return 0;
-        int err = errno;
-        if (err == EAGAIN || err == EWOULDBLOCK)
-            err = mp__poll_one(connection->fd, POLLOUT, MP__NEVER);
-        else if (err == ECONNRESET)
-            err = EPIPE;
-        else if (err == EINTR)
-            err = 0;
+        int err = mp__connection_again(connection, errno, POLLOUT, MP__NEVER);
         if (err)
             return err;
     }
@@ -132,12 +126,7 @@ static int recv_parcel(mp_connection *connection, struct parcel *parcel)
             return 0;
         }
         int err = bytes == 0 ? EPIPE : errno;
-        if (err == EAGAIN || err == EWOULDBLOCK)
-            err = mp__poll_one(connection->fd, POLLIN, MP__NEVER);
-        else if (err == ECONNRESET)
-            err = EPIPE;
-        else if (err == EINTR)
-            err = 0;
+        err = mp__connection_again(connection, err, POLLIN, MP__NEVER);
         if (err)
             return err;
     }

@@ -60,13 +60,7 @@ static int write_some(const mp_connection *connection, struct iovec *parts, size
             *written = (size_t)bytes;
             return 0;
         }
-        int err = errno;
-        if (err == EAGAIN || err == EWOULDBLOCK)
-            err = mp__poll_one(connection->fd, POLLOUT, deadline);
-        else if (err == ECONNRESET)
-            err = EPIPE;
-        else if (err == EINTR)
-            err = 0;
+        int err = mp__connection_again(connection, errno, POLLOUT, deadline);
         if (err)
             return err;
     }
@@ -168,12 +162,7 @@ static int read_some(const mp_connection *connection, void *to, size_t size,
             return 0;
         }
         int err = bytes == 0 ? EPIPE : errno;
-        if (err == EAGAIN || err == EWOULDBLOCK)
-            err = mp__poll_one(connection->fd, POLLIN, deadline);
-        else if (err == ECONNRESET)
-            err = EPIPE;
-        else if (err == EINTR)
-            err = 0;
+        err = mp__connection_again(connection, err, POLLIN, deadline);
         if (err)
             return err;
     }
