@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/thread_local.h"
+
 #define LINE_SIZE 480 /* less than PIPE_BUF anywhere: lines are not torn */
 #define NOTHING INT_MAX
 
@@ -27,7 +29,7 @@ static mp_log_fn *_Atomic callback;
 static void *_Atomic callback_arg;
 
 /* A callback that calls libmp all the same is not told of that. */
-static _Thread_local bool telling;
+static MP__THREAD_LOCAL bool telling;
 
 static const struct {
     mp_log_level level;

@@ -4,12 +4,14 @@
 
 #include <errno.h>
 
+#include "base/thread_local.h"
+
 #define LINGER_NS 300
 
 /* Of one who does not want to wait, for an end that others use for a moment. */
 #define MOMENT (100 * MP__MILLISECOND)
 
-static _Thread_local struct mp__spin history;
+static MP__THREAD_LOCAL struct mp__spin history;
 
 int mp__queue_lock_slowly(mp_lock *lock, int64_t deadline)
 {
@@ -38,7 +40,7 @@ static bool has_come(void *arg)
  */
 static void linger(const mp_queue *queue, mp__queue_there_fn *there)
 {
-    static _Thread_local struct mp__spin gains;
+    static MP__THREAD_LOCAL struct mp__spin gains;
 
     if (!mp__spin_wanted(&gains))
         return;

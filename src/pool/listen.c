@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/thread_local.h"
 #include "pool/result.h"
 #include "proc/fork.h"
 #include "sync/park.h"
@@ -49,7 +50,7 @@ bool mp__pool_spin(const mp_pool *pool, struct mp__spin *spin, int64_t deadline,
 static int wait_until_heard(mp_pool *pool, struct mp__sleep *sleep, uint32_t heard,
                             bool spins)
 {
-    static _Thread_local struct mp__spin spin;
+    static MP__THREAD_LOCAL struct mp__spin spin;
     struct mp__pool_shared *shared = pool->shared;
     struct awaited awaited = {.shared = shared, .heard = heard};
     int err = 0;
@@ -63,7 +64,7 @@ static int wait_until_heard(mp_pool *pool, struct mp__sleep *sleep, uint32_t hea
 int mp__look_until(mp_pool *pool, int64_t deadline, int (*look)(void *arg),
                    bool (*glance)(void *arg), void *arg)
 {
-    static _Thread_local struct mp__spin spin;
+    static MP__THREAD_LOCAL struct mp__spin spin;
     struct mp__sleep sleep = mp__sleep_until(deadline);
     int err = look(arg);
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/options.h"
 #include "base/sys.h"
+#include "base/thread_local.h"
 #include "pool/job.h"
 #include "pool/result.h"
 #include "sync/park.h"
@@ -75,7 +76,7 @@ struct feeding {
     const struct feeding *outer;
 };
 
-static _Thread_local const struct feeding *feeding;
+static MP__THREAD_LOCAL const struct feeding *feeding;
 
 bool mp__map_is_feeding(const mp_pool *pool)
 {

@@ -246,7 +246,8 @@ static int start_supervisor(mp_pool *pool)
     err = mp__heed_open(pool);
     if (!err) {
         const int passed[] = {pipe[0], pool->shared->heed[1]};
-        err = mp__fork_passing(&pool->supervisor_pid, NULL, passed, 2);
+        mp__flush();
+        err = mp__fork(&pool->supervisor_pid, NULL, passed, 2);
     }
     if (err)
         mp__fork_close(&pipe[1]);

@@ -11,6 +11,7 @@
 #include "base/options.h"
 #include "base/size.h"
 #include "base/sys.h"
+#include "base/thread_local.h"
 #include "pool/job.h"
 #include "pool/map.h"
 #include "sync/park.h"
@@ -22,7 +23,7 @@ static bool is_settled(void *task)
 
 int mp__task_wait(mp_pool *pool, struct mp__task *task, int64_t deadline)
 {
-    static _Thread_local struct mp__spin spin;
+    static MP__THREAD_LOCAL struct mp__spin spin;
 
     if (mp__task_settled(task) || mp__pool_spin(pool, &spin, deadline, is_settled, task))
         return 0;

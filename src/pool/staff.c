@@ -42,16 +42,15 @@ static void limit_memory(size_t bytes)
     setrlimit(RLIMIT_DATA, &limit);
 }
 
-static _Noreturn void be_worker(struct mp__supervisor *self, unsigned place)
+static _Noreturn void be_worker(struct mp__supervisor *self, unsigned place,
+                                const char *name)
 {
     const mp_pool_options *options = &self->shared->options;
     struct sigaction action = {.sa_handler = SIG_DFL};
-    char name[32];
 
     mp__die_with_parent(self->pid, self->life);
     if (self->shared->heed[1] >= 0)
         mp__fork_keep(self->shared->heed[1]);
-    snprintf(name, sizeof(name), "PoolWorker-%u", place + 1);
     mp__process_become(name, true);
     mp__show_name(name);
     /* The supervisor may be killed before it says so. */
@@ -102,13 +101,16 @@ static int start_worker(struct mp__supervisor *self, unsigned place, bool standb
     atomic_store(&worker->standby, standby);
     worker->items_most = items_most(self, place, first);
     self->charges[place] = (struct mp__charge){0};
+    /* Here and not in the worker, which would have to map what formats it. */
+    char name[32];
+    snprintf(name, sizeof(name), "PoolWorker-%u", place + 1);
     const int passed[] = {self->life, self->shared->heed[1]};
-    int err = mp__fork_passing(&pid, NULL, passed, 2);
+    int err = mp__fork(&pid, NULL, passed, 2);
     if (err)
         return err;
     if (pid == 0)
-        be_worker(self, place);
-    mp__log(MP_LOG_INFO, "PoolWorker-%u forked, pid %d", place + 1, (int)pid);
+        be_worker(self, place, name);
+    mp__log(MP_LOG_INFO, "%s forked, pid %d", name, (int)pid);
     atomic_store(&worker->pid, pid);
     self->alive++;
     return 0;

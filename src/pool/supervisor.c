@@ -190,6 +190,7 @@ void mp__supervisor_main(struct mp__pool_shared *shared, int life)
     rung_for = shared;
     mp__log_name = "PoolSupervisor";
     reset_signals();
+    mp__child_hook_exit(); /* of the workers */
     mp__show_name("PoolSupervisor");
     mp__die_with_pipe(life);
     if (shared->heed[1] >= 0)

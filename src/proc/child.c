@@ -44,17 +44,20 @@ static void leave(int code, void *arg)
         mp__child_exit(code);
 }
 
-void mp__child_catch_exit(void)
+void mp__child_hook_exit(void)
 {
-    exit_is_caught = true;
     (void)on_exit(leave, NULL);
 }
 #else
+void mp__child_hook_exit(void)
+{
+}
+#endif
+
 void mp__child_catch_exit(void)
 {
     exit_is_caught = true;
 }
-#endif
 
 static int run(mp_process *self)
 {
@@ -72,6 +75,7 @@ _Noreturn void mp__child_main(mp_process *self, const struct mp__child_start *st
     /* What this process starts must not hold the sentinel open after its end. */
     if (start->sentinel != -1)
         (void)mp__fork_keep(start->sentinel);
+    mp__child_hook_exit();
     mp__child_catch_exit();
     mp__fork_unblock(&start->mask);
     mp__log(MP_LOG_DEBUG, "runs");

@@ -25,6 +25,7 @@
 
 #include "base/io.h"
 #include "base/sys.h"
+#include "base/thread_local.h"
 #include "proc/process.h"
 
 #define FIRST_CAPACITY 32
@@ -40,7 +41,7 @@ static struct {
     size_t capacity;
     /* While some thread forks, with the lock: */
     sigset_t mask;
-    const char *_Atomic forker; /* who is in mp__fork_passing, or NULL */
+    const char *_Atomic forker; /* who is in mp__fork, or NULL */
     const int *passed_fds;      /* what its child keeps */
     size_t passed_count;
 } kept = {
@@ -48,11 +49,8 @@ static struct {
 
 static atomic_bool handlers_set;
 
-/*
- * Its address tells a thread from all others, without a call of the dynamic linker, whose
- * text every child would have to map first.
- */
-static _Thread_local char this_thread __attribute__((tls_model("initial-exec")));
+/* Its address tells a thread from all others. */
+static MP__THREAD_LOCAL char this_thread;
 
 static void lock_kept(sigset_t *mask)
 {
@@ -155,12 +153,7 @@ void mp__flush(void)
     fflush(stderr);
 }
 
-int mp__fork(pid_t *pid, sigset_t *mask)
-{
-    return mp__fork_passing(pid, mask, NULL, 0);
-}
-
-int mp__fork_passing(pid_t *pid, sigset_t *mask, const int *fds, size_t count)
+int mp__fork(pid_t *pid, sigset_t *mask, const int *fds, size_t count)
 {
     sigset_t old;
 
@@ -168,8 +161,6 @@ int mp__fork_passing(pid_t *pid, sigset_t *mask, const int *fds, size_t count)
     if (err)
         return err;
 
-    /* Signals are still let in here: a full pipe behind stdout may take for ever. */
-    mp__flush();
     lock_kept(&old);
     kept.passed_fds = fds;
     kept.passed_count = count;

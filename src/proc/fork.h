@@ -12,16 +12,17 @@
 #include <sys/types.h>
 
 /*
- * Fork with all signals blocked and stdio flushed.  In the child `*pid` is 0, signals
- * are still blocked, libmp's own state is a new process's, and the descriptors that
- * libmp keeps for the parent are closed.  `*mask`, if not NULL, is given the mask that
- * the parent had and has again.  The child calls mp__fork_unblock when it is ready.
+ * Fork with all signals blocked.  In the child `*pid` is 0, signals are still blocked,
+ * libmp's own state is a new process's, and the descriptors that libmp keeps for the
+ * parent are closed, but for the `count` at `fds`, which are not kept any more.  `*mask`,
+ * if not NULL, is given the mask that the parent had and has again.  The child calls
+ * mp__fork_unblock when it is ready.
  */
-int mp__fork(pid_t *pid, sigset_t *mask);
+int mp__fork(pid_t *pid, sigset_t *mask, const int *fds, size_t count);
 
-/* As mp__fork, but the child gets the `count` descriptors at `fds`, although they are
-   kept.  In the child they are not kept any more. */
-int mp__fork_passing(pid_t *pid, sigset_t *mask, const int *fds, size_t count);
+/* Write out what the program printed, before a fork lest both processes do.  Signals must
+   be let in: a full pipe behind stdout may take for ever. */
+void mp__flush(void);
 
 /* Give the calling thread of a child the mask that mp__fork stored. */
 void mp__fork_unblock(const sigset_t *mask);
@@ -60,9 +61,11 @@ void mp__die_with_parent(pid_t parent, int life);
 _Noreturn void mp__child_exit(int code);
 
 /*
- * From now on, exit() in this process ends as mp__child_exit does instead of running
- * what the host gave to atexit, where the C library allows it.
+ * Once both were called exit() in this process ends as mp__child_exit does instead of
+ * running what the host gave to atexit, where the C library allows it.  The hook may be
+ * inherited: who forks many children and gives nothing to atexit makes it once for all.
  */
+void mp__child_hook_exit(void);
 void mp__child_catch_exit(void);
 
 /*

@@ -297,8 +297,8 @@ static int fork_child(mp_process *p, struct mp__child_start *start)
     const int passed[] = {start->tether, start->sentinel};
     pid_t pid;
 
-    const int err =
-        mp__fork_passing(&pid, &start->mask, passed, sizeof(passed) / sizeof(*passed));
+    mp__flush();
+    const int err = mp__fork(&pid, &start->mask, passed, sizeof(passed) / sizeof(*passed));
     if (err)
         return err;
     if (pid == 0)

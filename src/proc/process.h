@@ -60,9 +60,6 @@ extern unsigned mp__proc_epoch;
 /* See to it that children find themselves to be new processes: 0 or ENOMEM. */
 int mp__fork_ready(void);
 
-/* Write out what the program printed. */
-void mp__flush(void);
-
 /* process.c */
 
 mp_process *mp__process_current(void);

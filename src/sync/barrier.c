@@ -46,6 +46,7 @@
 #include "base/atomic.h"
 #include "base/clock.h"
 #include "base/options.h"
+#include "base/thread_local.h"
 #include "shm/member.h"
 #include "sync/park.h"
 
@@ -267,7 +268,7 @@ static bool is_over(void *arg)
 /* Worth it only while each party can have a processor. */
 static bool spin(const mp_barrier *barrier, uint64_t generation, int64_t deadline)
 {
-    static _Thread_local struct mp__spin history;
+    static MP__THREAD_LOCAL struct mp__spin history;
     struct meeting meeting = {barrier, generation};
 
     return barrier->parties <= mp__spin_cpus() &&

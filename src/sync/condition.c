@@ -42,6 +42,7 @@
 
 #include "base/clock.h"
 #include "base/options.h"
+#include "base/thread_local.h"
 #include "mp/shared.h"
 #include "shm/alloc.h"
 #include "shm/arena.h"
@@ -396,7 +397,7 @@ static bool is_notified(void *arg)
 /* 0 when the waiter's slot is notified, ETIMEDOUT, or EOWNERDEAD with the lock held. */
 static int sleep_on(struct waiter *waiter)
 {
-    static _Thread_local struct mp__spin history;
+    static MP__THREAD_LOCAL struct mp__spin history;
     int err = 0;
 
     if (mp__spin_until(&history, waiter->sleep.deadline, is_notified, waiter->slot))

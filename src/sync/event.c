@@ -21,6 +21,7 @@
 
 #include "base/clock.h"
 #include "base/options.h"
+#include "base/thread_local.h"
 #include "mp/shared.h"
 #include "shm/member.h"
 #include "sync/park.h"
@@ -128,7 +129,7 @@ static bool is_over(void *arg)
 static __attribute__((noinline)) int wait_slowly(mp_event *event, uint32_t first,
                                                  int timeout_ms)
 {
-    static _Thread_local struct mp__spin history;
+    static MP__THREAD_LOCAL struct mp__spin history;
     struct look look = {event, first};
     int64_t deadline;
     int err = mp__deadline(timeout_ms, &deadline);

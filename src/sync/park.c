@@ -24,6 +24,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/thread_local.h"
 #include "mp/context.h"
 #include "shm/arena.h"
 #include "shm/member.h"
@@ -393,8 +394,8 @@ static uint32_t sleeper_claim_any(void)
 /* A record for the calling thread: the one it had last time, if it can be had. */
 static struct mp__sleeper *sleeper_take(void)
 {
-    static _Thread_local uint32_t last = MP__SLEEPERS_MAX;
-    static _Thread_local uint32_t deaths_seen;
+    static MP__THREAD_LOCAL uint32_t last = MP__SLEEPERS_MAX;
+    static MP__THREAD_LOCAL uint32_t deaths_seen;
 
     if (last == MP__SLEEPERS_MAX || !sleeper_claim(last, 0)) {
         sleepers_of_dead(&deaths_seen);

@@ -23,12 +23,13 @@
 
 #include "base/clock.h"
 #include "base/options.h"
+#include "base/thread_local.h"
 #include "mp/shared.h"
 #include "shm/arena.h"
 
 /* The number of this thread, and the member for which it was taken.  "initial-exec": to
    be had without a call, since libmp is there from the start. */
-static _Thread_local struct {
+static MP__THREAD_LOCAL struct {
     uint64_t member;
     uint64_t number;
 } this_thread __attribute__((tls_model("initial-exec")));

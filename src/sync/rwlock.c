@@ -39,6 +39,7 @@
 #include "base/atomic.h"
 #include "base/clock.h"
 #include "base/options.h"
+#include "base/thread_local.h"
 #include "mp/shared.h"
 #include "shm/alloc.h"
 #include "shm/arena.h"
@@ -80,7 +81,7 @@ struct mp_rwlock {
 
 _Static_assert(sizeof(struct mp_rwlock) <= 768, "a size of cell: see rwlock.h");
 
-static _Thread_local struct mp__spin spin;
+static MP__THREAD_LOCAL struct mp__spin spin;
 
 int mp_rwlock_new(mp_rwlock **out, const mp_rwlock_options *options)
 {

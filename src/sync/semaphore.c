@@ -34,6 +34,7 @@
 
 #include "base/clock.h"
 #include "base/options.h"
+#include "base/thread_local.h"
 #include "mp/shared.h"
 #include "shm/member.h"
 #include "sync/bell.h"
@@ -106,7 +107,7 @@ void mp_semaphore_free(mp_semaphore *semaphore)
 }
 
 /* As those who release may run on another processor. */
-static _Thread_local struct mp__spin history;
+static MP__THREAD_LOCAL struct mp__spin history;
 
 /* Anonymous tokens */
 
