@@ -497,7 +497,7 @@ static int slow_body(void *arg)
         return 1;
     atomic_store(&ledger->slow_ready, 1);
     while (!atomic_load(&ledger->slow_may_begin))
-        continue;
+        sched_yield(); /* to who may have to wait for this very processor */
     stepkill_begin();
     int err = mp_barrier_wait(barrier, MP_FOREVER, NULL);
     atomic_store(&ledger->victim_got, GOT + err);

@@ -7,6 +7,7 @@
  */
 #include "support/test.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 
 #include <mp/mp.h>
@@ -175,7 +176,7 @@ static int slow_taker(void *arg)
         return 1;
     atomic_store(slow_is_ready, 1);
     while (atomic_load(slow_is_ready) == 1)
-        continue;
+        sched_yield(); /* to who may have to wait for this very processor */
     stepkill_begin();
     if (!pass_through(arg))
         note_failure();
