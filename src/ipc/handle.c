@@ -82,11 +82,20 @@ static void close_all(struct parcel *parcel)
     parcel->count = 0;
 }
 
+/* musl's macro takes a negative number for an unsigned one. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+static struct cmsghdr *behind(struct msghdr *all, struct cmsghdr *one)
+{
+    return CMSG_NXTHDR(all, one);
+}
+#pragma GCC diagnostic pop
+
 static void unpack(struct parcel *parcel, struct msghdr *all)
 {
     size_t messages = 0;
 
-    for (struct cmsghdr *one = CMSG_FIRSTHDR(all); one; one = CMSG_NXTHDR(all, one)) {
+    for (struct cmsghdr *one = CMSG_FIRSTHDR(all); one; one = behind(all, one)) {
         if (messages++ > 0 || one->cmsg_level != SOL_SOCKET || one->cmsg_type != SCM_RIGHTS)
             parcel->strange = true;
         if (one->cmsg_level != SOL_SOCKET || one->cmsg_type != SCM_RIGHTS)
