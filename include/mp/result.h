@@ -55,7 +55,7 @@ typedef struct mp_progress {
     uint64_t done;      /* items that are settled, failed ones included */
     uint64_t failed;    /* of these */
     uint64_t total;     /* items of the map */
-    int64_t elapsed_ms; /* since it began */
+    int64_t elapsed_ms; /* since it began; of a single task to some 10 ms */
 } mp_progress;
 
 /* What mp_pool_map calls now and then, in the thread that called it:

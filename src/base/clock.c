@@ -8,12 +8,26 @@
 
 #include "mp/base.h"
 
-int64_t mp__now(void)
+static int64_t read_clock(clockid_t clock)
 {
     struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (int64_t)now.tv_sec * 1000 * MP__MILLISECOND + now.tv_nsec;
+}
+
+int64_t mp__now(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+int64_t mp__now_about(void)
+{
+#if defined(CLOCK_MONOTONIC_COARSE) && !defined(MP_PORTABLE)
+    return read_clock(CLOCK_MONOTONIC_COARSE);
+#else
+    return mp__now();
+#endif
 }
 
 int mp__deadline(int timeout_ms, int64_t *deadline)

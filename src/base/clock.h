@@ -12,6 +12,9 @@
 /* Now, on the monotonic clock, which is the same in all processes. */
 int64_t mp__now(void);
 
+/* The same, up to some 10 ms ago, for what need not be exact and is asked for often. */
+int64_t mp__now_about(void);
+
 /*
  * The moment `timeout_ms` from now: MP__NEVER for MP_FOREVER, 0 for MP_NOWAIT.
  * EINVAL for any other negative value.

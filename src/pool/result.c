@@ -206,10 +206,11 @@ int mp_pool_apply_async(mp_pool *pool, mp_task_fn *function, const void *arg,
     mp_async_result *result = NULL;
     bool kept = out || known.callback;
     if (kept) {
-        result = mp__sys_calloc(1, sizeof(*result));
+        result = mp__sys_realloc(NULL, sizeof(*result)); /* it is filled in anyway */
         if (!result)
             return ENOMEM;
-        *result = (mp_async_result){.pool = pool, .size = result_size, .began = mp__now()};
+        *result = (mp_async_result){
+            .pool = pool, .size = result_size, .began = mp__now_about()};
     }
     uint64_t number;
     struct mp__task *task;
