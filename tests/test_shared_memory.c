@@ -141,6 +141,10 @@ static void test_names(void **state)
     assert_int_equal(
         mp_shared_memory_new(&other, 5, MP_SHARED_MEMORY_OPTIONS(.name = slashed)),
         EEXIST);
+    /* It counts first: there is no room for another one as large as the first. */
+    assert_int_equal(mp_shared_memory_new(&other, (size_t)1 << 45,
+                                          MP_SHARED_MEMORY_OPTIONS(.name = own_name())),
+                     EEXIST);
     end(memory);
 
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -359,6 +363,7 @@ static void test_planted(void **state)
 
     assert_int_equal(mkdir(path, 0700), 0);
     expect_refused(EINVAL);
+    assert_int_equal(mp_shared_memory_remove(own_name()), EPERM);
     rmdir(path);
 
     mp_shared_memory *memory = make(10);
