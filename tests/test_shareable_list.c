@@ -685,6 +685,7 @@ static void test_malformed_items(void **state)
     static const char words[][8] = {"Q", "<q", "q q", "qq", "8s", "xxxxxx?x", "\xffq"};
     static const unsigned char codes[] = {0, 3, 4, 255};
     unsigned char bytes[299], text[8] = "abc\xc3";
+    size_t number;
 
     for (size_t i = 0; i < COUNT(formats); i++)
         expect_malformed_item(FORMATS, formats[i], 8, 0);
@@ -701,6 +702,10 @@ static void test_malformed_items(void **state)
     mp_shared_memory *memory = plant(bytes, sizeof bytes);
     mp_shareable_list *list = attach();
     assert_int_equal(mp_shareable_list_get(list, 0, &item, buffer, 20), EPROTO);
+    assert_int_equal(mp_shareable_list_index(list, &MP_SHAREABLE_INT(100), &number),
+                     EPROTO);
+    assert_int_equal(
+        mp_shareable_list_count(list, &MP_SHAREABLE_BYTES(text, 4), &number), EPROTO);
     mp_shareable_list_free(list);
     unplant(memory);
 }
@@ -752,6 +757,53 @@ static void test_spoiled_meanwhile(void **state)
     kill(pid, SIGKILL);
     assert_int_equal(child_wait(pid, 20000), -SIGKILL);
     unplant(memory);
+}
+
+/* Letters of two bytes, or twice as many of one: they need less room, or more. */
+static int change_for_ever(void *arg)
+{
+    volatile unsigned char *text = arg;
+
+    for (;;)
+        for (int i = 0; i < 16; i += 2) {
+            text[i] = text[i] == 'a' ? 0xc3 : 'a';
+            text[i + 1] = text[i + 1] == 'a' ? 0xa9 : 'a';
+        }
+    return 0;
+}
+
+/* Items that point to shared memory may change while they are put into a list. */
+static void test_items_that_change(void **state)
+{
+    (void)state;
+    enum { MANY = 3000 };
+    char *text = shared_page(17);
+    mp_shareable_item items[MANY];
+    int64_t stop = now_ms() + 700;
+
+    memset(text, 'a', 16);
+    for (int i = 0; i < MANY; i++)
+        items[i] = MP_SHAREABLE_STR(text);
+    pid_t pid = child_start(change_for_ever, text);
+    while (now_ms() < stop) {
+        mp_shareable_list *list;
+        mp_shareable_item item;
+        char buffer[17];
+        int err = mp_shareable_list_new(&list, items, MANY, NULL);
+        if (err) {
+            assert_int_equal(err, EINVAL);
+            continue;
+        }
+        assert_int_equal(mp_shareable_list_len(list), MANY);
+        for (size_t i = 0; i < MANY; i++) {
+            err = mp_shareable_list_get(list, i, &item, buffer, sizeof buffer);
+            assert_true(err == 0 || err == EPROTO);
+        }
+        end(list);
+    }
+    kill(pid, SIGKILL);
+    assert_int_equal(child_wait(pid, 20000), -SIGKILL);
+    shared_page_free(text, 17);
 }
 
 static int count_up(void *arg)
@@ -822,6 +874,7 @@ int main(void)
         TEST(test_malformed_items),
         TEST(test_python_38),
         TEST(test_spoiled_meanwhile),
+        TEST(test_items_that_change),
         TEST(test_whole_numbers),
         TEST(test_descriptors),
     };

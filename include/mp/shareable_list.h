@@ -124,9 +124,9 @@ typedef struct mp_shareable_list_options {
  *
  * Returns 0, or
  *   EINVAL       `out` is NULL; `items` is NULL and `count` is not 0; an item is of no
- *                type, has NULL for its bytes, or is a str that is no UTF-8; an option of
- *                attach was set; there can be no such name; or the options are of a newer
- *                libmp
+ *                type, has NULL for its bytes, is a str that is no UTF-8, or points to
+ *                what others are just changing; an option of attach was set; there can be
+ *                no such name; or the options are of a newer libmp
  *   EOVERFLOW    an item needs more than 9,999,992 bytes, which Python can't tell, or no
  *                memory can be as large as all of them
  *   EEXIST, EFBIG, ENOSPC, ENOMEM, EMFILE, ENFILE, EACCES

@@ -200,22 +200,39 @@ int mp__shareable_measure(const mp_shareable_item *items, size_t count, size_t *
     return 0;
 }
 
-/* The number of items comes last: an empty list is what everybody sees until then. */
-void mp__shareable_write(void *memory, const mp_shareable_item *items, size_t count)
+/*
+ * The items were measured before, but what they point to may lie in memory that others
+ * write to: it is measured once more, and not trusted to need what it needed then.
+ */
+static int write_offsets(struct mp__shareable *list, size_t most,
+                         const mp_shareable_item *items)
 {
-    struct mp__shareable list = {memory, count, HEAD + count * WORD, 0};
     size_t room;
 
-    for (size_t i = 0; i < count; i++) {
-        store(list.memory + WORD * (1 + i), list.room);
-        if (measure_item(&items[i], &room) == 0)
-            list.room += room;
+    for (size_t i = 0; i < list->count; i++) {
+        if (measure_item(&items[i], &room) != 0 || room > most - list->room)
+            return EINVAL;
+        list->room += room;
+        store(list->memory + WORD * (2 + i), list->room);
     }
-    store(list.memory + WORD * (1 + count), list.room);
-    for (size_t i = 0; i < count; i++)
-        (void)mp__shareable_set(&list, i, &items[i]);
-    atomic_thread_fence(memory_order_release);
-    store(list.memory, count);
+    return 0;
+}
+
+/* The number of items comes last: an empty list is what everybody sees until then. */
+int mp__shareable_write(struct mp__shareable *list, void *memory, size_t size,
+                        const mp_shareable_item *items, size_t count)
+{
+    struct mp__shareable written = {memory, count, HEAD + count * WORD, 0};
+    int err = write_offsets(&written, size - HEAD - count * EACH, items);
+
+    for (size_t i = 0; i < count && !err; i++)
+        err = mp__shareable_set(&written, i, &items[i]) ? EINVAL : 0;
+    if (err)
+        return err;
+    atomic_thread_fence(memory_order_release); /* with the one of mp__shareable_open */
+    store(written.memory, count);
+    *list = written;
+    return 0;
 }
 
 static bool offsets_ascend(const struct mp__shareable *list)
@@ -240,6 +257,7 @@ int mp__shareable_open(struct mp__shareable *list, void *memory, size_t size)
     if (size < HEAD)
         return EPROTO;
     uint64_t count = load(opened.memory);
+    atomic_thread_fence(memory_order_acquire); /* with the one of mp__shareable_write */
     if (count > (size - HEAD) / EACH)
         return EPROTO;
     opened.count = (size_t)count;
@@ -447,6 +465,20 @@ static bool equal_numbers(const mp_shareable_item *one, const mp_shareable_item 
            (int64_t)real == a;
 }
 
+/* A str that Python could not read is malformed, here too, whatever it is compared with. */
+static int compare_text(const struct place *place, enum mp_shareable_type type, size_t size,
+                        const struct value *value, bool *equal)
+{
+    size_t letters;
+
+    size = stripped(place->data, size);
+    *equal = type == value->type && size == value->size &&
+             memcmp(place->data, value->bytes, size) == 0;
+    if (*equal || type != MP_SHAREABLE_TYPE_STR)
+        return 0;
+    return count_letters(place->data, size, &letters) ? 0 : EPROTO;
+}
+
 static int compare(const struct mp__shareable *list, size_t index,
                    const mp_shareable_item *item, const struct value *value, bool *equal)
 {
@@ -461,16 +493,15 @@ static int compare(const struct mp__shareable *list, size_t index,
     if (err)
         return err;
 
-    if (size || value->is_text) {
-        *equal = read.type == value->type && stripped(place.data, size) == value->size &&
-                 memcmp(place.data, value->bytes, value->size) == 0;
-    } else if (read.type == MP_SHAREABLE_TYPE_NONE ||
-               value->type == MP_SHAREABLE_TYPE_NONE) {
+    if (size)
+        return compare_text(&place, read.type, size, value, equal);
+    if (value->is_text || value->type == MP_SHAREABLE_TYPE_NONE ||
+        read.type == MP_SHAREABLE_TYPE_NONE) {
         *equal = read.type == value->type;
-    } else {
-        get_word(&place, &read);
-        *equal = equal_numbers(&read, item);
+        return 0;
     }
+    get_word(&place, &read);
+    *equal = equal_numbers(&read, item);
     return 0;
 }
 

@@ -154,7 +154,7 @@ static int furnish(const struct plan *plan, int fd)
     if (!err)
         err = map(memory, fd, memory->size, PROT_READ | PROT_WRITE);
     if (!err && plan->fill)
-        plan->fill(memory->buffer, memory->size, plan->arg);
+        err = plan->fill(memory->buffer, memory->size, plan->arg);
     return err;
 }
 
