@@ -105,8 +105,8 @@ typedef struct mp_listener_options {
  * Returns 0, or
  *   EINVAL          `out` is NULL; the address is none; .digest is none of the five;
  *                   .authkey is NULL and its size is not 0; .backlog or .handshake_ms is
- *                   negative; .max_pending is above 65536; or the options are of a newer
- *                   libmp
+ *                   negative; .max_pending is above 65536; .reserved is not 0; or the
+ *                   options are of a newer libmp
  *   EADDRINUSE      somebody listens there, or the path is taken by something else
  *   ENAMETOOLONG    the path is longer than 107 bytes (Linux; less elsewhere)
  *   EADDRNOTAVAIL   there is no such host, or it is not this one
@@ -241,7 +241,8 @@ typedef struct mp_client_options {
  *
  * With a key, returns when both sides have proved that they hold it; a listener that is
  * busy elsewhere has .timeout_ms for it, for ever if that is MP_FOREVER.  A host with
- * several addresses is tried at each of them, those of IPv4 first, until one connects.
+ * several addresses is tried at each of them until one connects; at those of IPv6 only if
+ * it has none of IPv4.
  *
  * Returns 0 with a connection, which is to be freed, or
  *   EACCES          the listener did not prove that it holds the key, or was not content
@@ -253,7 +254,8 @@ typedef struct mp_client_options {
  *   EPIPE           the listener left in the middle, as it does when it is flooded
  *   EINVAL          `out` or `address` is NULL; the address is none; .digest is none of
  *                   the five; .authkey is NULL and its size is not 0; .timeout_ms is
- *                   negative and not MP_FOREVER; or the options are of a newer libmp
+ *                   negative and not MP_FOREVER; .reserved is not 0; or the options are
+ *                   of a newer libmp
  *   ENAMETOOLONG, EADDRNOTAVAIL, EAGAIN   as of mp_listener_new
  *   EMFILE, ENFILE, ENOMEM   no descriptors, or no memory
  *   others          as of connect(2): ENETUNREACH, EHOSTUNREACH, ...

@@ -33,14 +33,17 @@
  *
  * The bytes in memory are those of Python 3.9 and later.  Python 3.8 has others: to libmp
  * its lists are malformed, and libmp's to it.  All that shared_memory.h says of the block's
- * name, of its owner, of who removes it and of what Python does with it holds here as well;
- * mp_shared_memory_attach opens the bytes themselves, if ever that is wanted.
+ * name, of its owner, of who removes it, of what Python does with it and of SIGBUS holds
+ * here as well; mp_shared_memory_attach opens the bytes themselves, if ever that is wanted.
  *
  * Caveats.
  * Nothing is locked, here or in Python.  Numbers are read and written in one piece.  A str
  * that is read while another process writes it may be half of each, and an item whose type
  * is being changed may be neither: that is EPROTO, or a value that nobody wrote.  What a
  * process leaves that is killed in mp_shareable_list_set is the same.
+ * A list that Python is just making, or libmp elsewhere than on Linux, may be attached to
+ * before its items are there.  It then has no items for whoever was early, and never will,
+ * or items that are EPROTO for a moment: attach when its maker says that it is there.
  * What other programs wrote is not trusted: anything may be in the block, and may change at
  * any moment.  What makes no sense is EPROTO; nothing outside of the block is ever read or
  * written.
