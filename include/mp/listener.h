@@ -160,8 +160,10 @@ MP_API int mp_listener_close(mp_listener *listener);
  *   EINVAL      `listener` or `out` is NULL; the timeout is negative and not MP_FOREVER; or
  *               the listener is closed
  *   EMFILE, ENFILE, ENOBUFS, ENOMEM   no descriptors, or no memory, for one more peer.  It
- *               goes on waiting to be accepted, and the listener can be used as before:
- *               close something, then call again.
+ *               goes on waiting to be accepted, or was left and is counted by
+ *               mp_listener_refused if it was accepted already when this process had no
+ *               memory.  The listener can be used as before: close something, then call
+ *               again.
  *   others      as of accept(2) and poll(2)
  *
  * Processes: any that has it.  Threads: one at a time.  Signal handlers: no.
@@ -194,8 +196,8 @@ MP_API const char *mp_listener_last_accepted(const mp_listener *listener);
 
 /*
  * mp_listener_refused - how many peers were left in this process since the listener was
- * made: they did not prove themselves, took too long, gave way to others, went away, or
- * were another user's.  0 for NULL.
+ * made: they did not prove themselves, took too long, gave way to others, went away, were
+ * another user's, or there was no memory for them.  0 for NULL.
  *
  * Processes: any that has it.  Threads: one at a time.  Signal handlers: no.
  * Python:    AuthenticationError, once each
