@@ -132,7 +132,7 @@ typedef struct mp_shareable_list_options {
  *                no such name; or the options are of a newer libmp
  *   EOVERFLOW    an item needs more than 9,999,992 bytes, which Python can't tell, or no
  *                memory can be as large as all of them
- *   EEXIST, EFBIG, ENOSPC, ENOMEM, EMFILE, ENFILE, EACCES
+ *   EEXIST, EFBIG, ENOSPC, ENOMEM, EMFILE, ENFILE, EACCES, ENOENT and others
  *                as mp_shared_memory_new
  *
  * Processes: any; a child that is forked has the list open as well.  Threads: any.
@@ -150,7 +150,7 @@ MP_API MP_MUST_CHECK int mp_shareable_list_new(mp_shareable_list **out,
  *   EPROTO       what has the name is no list: its length, or where its items are, makes
  *                no sense
  *   EINVAL       `out` is NULL, or as mp_shared_memory_attach
- *   ENOENT, EACCES, EOVERFLOW, ENOMEM, EMFILE, ENFILE
+ *   ENOENT, EACCES, EOVERFLOW, ENOMEM, EMFILE, ENFILE and others
  *                as mp_shared_memory_attach
  *
  * Processes: any; a child that is forked has the list open as well.  Threads: any.

@@ -93,6 +93,8 @@ typedef struct mp_shared_memory_options {
  *   ENOMEM       no memory, or no room among the addresses of this process
  *   EMFILE, ENFILE   no descriptor was free; it takes one, but does not keep it
  *   EACCES       this user may not make any there
+ *   ENOENT       the system has no /dev/shm
+ *   others       as of shm_open(3) and posix_fallocate(3)
  *
  * Processes: any; a child that is forked has the block open as well, at the same address.
  * Threads: any.  Signal handlers: no.
@@ -116,6 +118,7 @@ MP_API MP_MUST_CHECK int mp_shared_memory_new(mp_shared_memory **out, size_t siz
  *   EOVERFLOW    it is larger than the addresses of this process
  *   ENOMEM       no memory, or no room among the addresses of this process
  *   EMFILE, ENFILE   no descriptor was free; it takes one, but does not keep it
+ *   others       as of shm_open(3)
  *
  * Processes: any; a child that is forked has the block open as well, at the same address.
  * Threads: any.  Signal handlers: no.
