@@ -30,7 +30,7 @@
  * A process may be killed at any instruction.  Killed between two messages it harms
  * nobody; killed inside mp_connection_send it may leave part of a message behind, which
  * the reader is told by EPROTO once no writer is left.  On a one-way pipe messages of
- * up to 4092 bytes go whole or not at all.
+ * up to 4092 bytes (Linux; elsewhere PIPE_BUF less 4) go whole or not at all.
  * One thread may send while another receives.  Two that send at once, or receive at
  * once, mix up each other's bytes, and so do two processes that share an end: let them
  * take a lock (lock.h).  Only messages of up to 4092 bytes on a one-way pipe may be sent

@@ -105,8 +105,8 @@ typedef struct mp_listener_options {
  * Returns 0, or
  *   EINVAL          `out` is NULL; the address is none; .digest is none of the five;
  *                   .authkey is NULL and its size is not 0; .backlog or .handshake_ms is
- *                   negative; .max_pending is above 65536; or the options are of a newer
- *                   libmp
+ *                   negative; .max_pending is above 65536; .reserved is not 0; or the
+ *                   options are of a newer libmp
  *   EADDRINUSE      somebody listens there, or the path is taken by something else
  *   ENAMETOOLONG    the path is longer than 107 bytes (Linux; less elsewhere)
  *   EADDRNOTAVAIL   there is no such host, or it is not this one
@@ -160,8 +160,10 @@ MP_API int mp_listener_close(mp_listener *listener);
  *   EINVAL      `listener` or `out` is NULL; the timeout is negative and not MP_FOREVER; or
  *               the listener is closed
  *   EMFILE, ENFILE, ENOBUFS, ENOMEM   no descriptors, or no memory, for one more peer.  It
- *               goes on waiting to be accepted, and the listener can be used as before:
- *               close something, then call again.
+ *               goes on waiting to be accepted, or was left and is counted by
+ *               mp_listener_refused if it was accepted already when this process had no
+ *               memory.  The listener can be used as before: close something, then call
+ *               again.
  *   others      as of accept(2) and poll(2)
  *
  * Processes: any that has it.  Threads: one at a time.  Signal handlers: no.
@@ -194,8 +196,8 @@ MP_API const char *mp_listener_last_accepted(const mp_listener *listener);
 
 /*
  * mp_listener_refused - how many peers were left in this process since the listener was
- * made: they did not prove themselves, took too long, gave way to others, went away, or
- * were another user's.  0 for NULL.
+ * made: they did not prove themselves, took too long, gave way to others, went away, were
+ * another user's, or there was no memory for them.  0 for NULL.
  *
  * Processes: any that has it.  Threads: one at a time.  Signal handlers: no.
  * Python:    AuthenticationError, once each
@@ -241,7 +243,8 @@ typedef struct mp_client_options {
  *
  * With a key, returns when both sides have proved that they hold it; a listener that is
  * busy elsewhere has .timeout_ms for it, for ever if that is MP_FOREVER.  A host with
- * several addresses is tried at each of them, those of IPv4 first, until one connects.
+ * several addresses is tried at each of them until one connects; at those of IPv6 only if
+ * it has none of IPv4.
  *
  * Returns 0 with a connection, which is to be freed, or
  *   EACCES          the listener did not prove that it holds the key, or was not content
@@ -253,7 +256,8 @@ typedef struct mp_client_options {
  *   EPIPE           the listener left in the middle, as it does when it is flooded
  *   EINVAL          `out` or `address` is NULL; the address is none; .digest is none of
  *                   the five; .authkey is NULL and its size is not 0; .timeout_ms is
- *                   negative and not MP_FOREVER; or the options are of a newer libmp
+ *                   negative and not MP_FOREVER; .reserved is not 0; or the options are
+ *                   of a newer libmp
  *   ENAMETOOLONG, EADDRNOTAVAIL, EAGAIN   as of mp_listener_new
  *   EMFILE, ENFILE, ENOMEM   no descriptors, or no memory
  *   others          as of connect(2): ENETUNREACH, EHOSTUNREACH, ...

@@ -33,14 +33,17 @@
  *
  * The bytes in memory are those of Python 3.9 and later.  Python 3.8 has others: to libmp
  * its lists are malformed, and libmp's to it.  All that shared_memory.h says of the block's
- * name, of its owner, of who removes it and of what Python does with it holds here as well;
- * mp_shared_memory_attach opens the bytes themselves, if ever that is wanted.
+ * name, of its owner, of who removes it, of what Python does with it and of SIGBUS holds
+ * here as well; mp_shared_memory_attach opens the bytes themselves, if ever that is wanted.
  *
  * Caveats.
  * Nothing is locked, here or in Python.  Numbers are read and written in one piece.  A str
  * that is read while another process writes it may be half of each, and an item whose type
  * is being changed may be neither: that is EPROTO, or a value that nobody wrote.  What a
  * process leaves that is killed in mp_shareable_list_set is the same.
+ * A list that Python is just making, or libmp elsewhere than on Linux, may be attached to
+ * before its items are there.  It then has no items for whoever was early, and never will,
+ * or items that are EPROTO for a moment: attach when its maker says that it is there.
  * What other programs wrote is not trusted: anything may be in the block, and may change at
  * any moment.  What makes no sense is EPROTO; nothing outside of the block is ever read or
  * written.
@@ -124,12 +127,12 @@ typedef struct mp_shareable_list_options {
  *
  * Returns 0, or
  *   EINVAL       `out` is NULL; `items` is NULL and `count` is not 0; an item is of no
- *                type, has NULL for its bytes, or is a str that is no UTF-8; an option of
- *                attach was set; there can be no such name; or the options are of a newer
- *                libmp
+ *                type, has NULL for its bytes, is a str that is no UTF-8, or points to
+ *                what others are just changing; an option of attach was set; there can be
+ *                no such name; or the options are of a newer libmp
  *   EOVERFLOW    an item needs more than 9,999,992 bytes, which Python can't tell, or no
  *                memory can be as large as all of them
- *   EEXIST, EFBIG, ENOSPC, ENOMEM, EMFILE, ENFILE, EACCES
+ *   EEXIST, EFBIG, ENOSPC, ENOMEM, EMFILE, ENFILE, EACCES, ENOENT and others
  *                as mp_shared_memory_new
  *
  * Processes: any; a child that is forked has the list open as well.  Threads: any.
@@ -147,7 +150,7 @@ MP_API MP_MUST_CHECK int mp_shareable_list_new(mp_shareable_list **out,
  *   EPROTO       what has the name is no list: its length, or where its items are, makes
  *                no sense
  *   EINVAL       `out` is NULL, or as mp_shared_memory_attach
- *   ENOENT, EACCES, EOVERFLOW, ENOMEM, EMFILE, ENFILE
+ *   ENOENT, EACCES, EOVERFLOW, ENOMEM, EMFILE, ENFILE and others
  *                as mp_shared_memory_attach
  *
  * Processes: any; a child that is forked has the list open as well.  Threads: any.

@@ -41,12 +41,15 @@
  * 3.13, call resource_tracker.unregister('/' + name, 'shared_memory') after attaching.
  * All memory is there from the start, so a full /dev/shm is an error of
  * mp_shared_memory_new; it takes about a third of a second for each GiB.  A block that
- * Python made has its memory when it is written, and SIGBUS if there is none left.
+ * Python made gets the memory of a page when somebody first touches it, were it but to
+ * read, and SIGBUS if there is none left.
  * A process that may write to the block may also cut it short, and the others get SIGBUS
  * where it was.  Nothing in libmp or Python does.
  * On Linux a block has its name only when it is complete, so that nobody who attaches to
- * it, and no death, ever meets half of one.  Elsewhere, and with MP_PORTABLE, there is a
- * moment in which it has its name but no size: attaching then gives EINVAL.
+ * it, and no death, ever meets half of one.  Elsewhere, with MP_PORTABLE, and wherever
+ * Python makes it, there is a moment in which it has its name but no size: attaching then
+ * gives EINVAL, and may be tried again.  When two at once want to make a block that
+ * /dev/shm has no room for twice, both may get ENOSPC.
  * Nothing here locks: within a family use an mp_lock, otherwise atomics in the block.
  */
 #ifndef MP_SHARED_MEMORY_H
@@ -90,6 +93,8 @@ typedef struct mp_shared_memory_options {
  *   ENOMEM       no memory, or no room among the addresses of this process
  *   EMFILE, ENFILE   no descriptor was free; it takes one, but does not keep it
  *   EACCES       this user may not make any there
+ *   ENOENT       the system has no /dev/shm
+ *   others       as of shm_open(3) and posix_fallocate(3)
  *
  * Processes: any; a child that is forked has the block open as well, at the same address.
  * Threads: any.  Signal handlers: no.
@@ -113,6 +118,7 @@ MP_API MP_MUST_CHECK int mp_shared_memory_new(mp_shared_memory **out, size_t siz
  *   EOVERFLOW    it is larger than the addresses of this process
  *   ENOMEM       no memory, or no room among the addresses of this process
  *   EMFILE, ENFILE   no descriptor was free; it takes one, but does not keep it
+ *   others       as of shm_open(3)
  *
  * Processes: any; a child that is forked has the block open as well, at the same address.
  * Threads: any.  Signal handlers: no.

@@ -13,7 +13,8 @@
  *
  * It is an mp_queue of messages of any size, without a bound, whose calls wait as long as
  * it takes; see queue.h for what happens when a process is killed.  Unlike Python's its
- * put never waits for a reader.
+ * put never waits for a reader.  Who needs a time limit, a bound or mp_wait takes an
+ * mp_queue.
  */
 #ifndef MP_SIMPLE_QUEUE_H
 #define MP_SIMPLE_QUEUE_H

@@ -94,11 +94,13 @@ typedef struct mp_wait_item {
  *               process may have descriptors (RLIMIT_NOFILE)
  *   ENOTSUP     a pool or a queue was not made with .pollable
  *   ECHILD      a process is not a child of the caller
- *   EPERM       a queue's descriptor was not inherited by this process
+ *   EPERM       a queue's descriptor was not inherited by this process, or a pool was made
+ *               by another
  *   EBADF       a descriptor is not open
  *   ENOMEM, EMFILE, ENFILE   no memory, or no descriptor for a process's sentinel
  *
- * When it fails no item is marked, nor anything else changed.
+ * When it fails .ready of all items and `*ready` stay as they were: after ETIMEDOUT too,
+ * when they may still tell of the call before.
  *
  * Processes: any.  Threads: any, each with items of its own.  Signal handlers: no.
  * Python:    multiprocessing.connection.wait(object_list, timeout)

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/options.h"
+#include "base/sys.h"
 #include "ipc/connection.h"
 #include "ipc/peers.h"
 #include "ipc/socket.h"
@@ -169,7 +170,7 @@ int mp_listener_new(mp_listener **out, const char *address,
     int err = read_options(&terms, &known, options);
     if (err)
         return err;
-    mp_listener *listener = calloc(1, sizeof(*listener));
+    mp_listener *listener = mp__sys_calloc(1, sizeof(*listener));
     if (!listener)
         return ENOMEM;
     listener->fd = listener->place.held = -1;
@@ -306,6 +307,7 @@ int mp_listener_accept(mp_listener *listener, mp_connection **out, int timeout_m
     err = mp__connection_adopt(&connection, fd);
     if (err) {
         mp__close(&fd);
+        listener->peers.refused++;
         return err;
     }
     remember_peer(listener, fd);

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/sys.h"
 #include "ipc/handshake.h"
 #include "ipc/socket.h"
 
@@ -94,8 +95,8 @@ int mp__peers_begin(struct mp__peers *peers, const struct mp__auth_terms *terms,
 {
     *peers = (struct mp__peers){
         .terms = terms, .time = time, .capacity = capacity, .bell = -1};
-    peers->row = calloc(capacity, sizeof(*peers->row));
-    peers->polled = calloc(capacity + 1, sizeof(*peers->polled));
+    peers->row = mp__sys_calloc(capacity, sizeof(*peers->row));
+    peers->polled = mp__sys_calloc(capacity + 1, sizeof(*peers->polled));
     return peers->row && peers->polled ? 0 : ENOMEM;
 }
 
@@ -203,7 +204,7 @@ void mp__peers_wait_for_us(struct mp__peers *peers, int64_t time)
 
 int mp__peers_add(struct mp__peers *peers, int fd)
 {
-    struct mp__peer *peer = malloc(sizeof(*peer));
+    struct mp__peer *peer = mp__sys_calloc(1, sizeof(*peer));
     int err = peer ? 0 : ENOMEM;
 
     if (!err)
@@ -213,6 +214,7 @@ int mp__peers_add(struct mp__peers *peers, int fd)
     if (err) {
         mp__close(&fd);
         free(peer);
+        peers->refused++;
         return err;
     }
     if (peers->count == peers->capacity)

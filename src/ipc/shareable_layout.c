@@ -30,11 +30,10 @@
 #include <string.h>
 
 #include "base/atomic.h"
+#include "ipc/shareable_value.h"
+#include "ipc/utf8.h"
 
-enum { WORD = 8, FORMAT = 8, HEAD = 2 * WORD, EACH = WORD + FORMAT + 1 };
-
-/* The largest multiple of 8 that a format of 8 bytes can tell. */
-#define ROOM_MOST ((size_t)9999992)
+enum { WORD = MP__SHAREABLE_WORD, FORMAT = 8, HEAD = 2 * WORD, EACH = WORD + FORMAT + 1 };
 
 enum code { PLAIN, STR, BYTES, NONE };
 
@@ -53,16 +52,6 @@ static const struct {
 enum { KINDS = sizeof(kinds) / sizeof(*kinds) };
 
 _Static_assert(sizeof(double) == WORD, "a float is an IEEE double");
-
-/* An item of the caller's, checked: a text, or what stands in the word. */
-struct value {
-    enum mp_shareable_type type;
-    bool is_text; /* a str or bytes */
-    const unsigned char *bytes;
-    size_t size;
-    size_t letters;
-    unsigned char word[WORD];
-};
 
 /* Where an item is. */
 struct place {
@@ -83,113 +72,12 @@ static void store(unsigned char *at, uint64_t word)
     atomic_store_explicit((_Atomic uint64_t *)(void *)at, word, memory_order_relaxed);
 }
 
-/* How long the letter is that begins here, or 0 if it is no UTF-8. */
-static size_t letter_size(const unsigned char *text, size_t left)
-{
-    unsigned char first = text[0];
-    size_t size = first < 0x80                     ? 1
-                  : first >= 0xc2 && first <= 0xdf ? 2
-                  : first >= 0xe0 && first <= 0xef ? 3
-                  : first >= 0xf0 && first <= 0xf4 ? 4
-                                                   : 0;
-    if (size <= 1 || left < size)
-        return left < size ? 0 : size;
-
-    /* Longer than need be, a surrogate, or above U+10FFFF: the second byte tells. */
-    unsigned char low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
-    unsigned char high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
-    if (text[1] < low || text[1] > high)
-        return 0;
-    for (size_t i = 2; i < size; i++)
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    return size;
-}
-
-static bool count_letters(const unsigned char *text, size_t size, size_t *letters)
-{
-    size_t count = 0;
-
-    for (size_t at = 0, length; at < size; at += length, count++) {
-        length = letter_size(text + at, size - at);
-        if (length == 0)
-            return false;
-    }
-    *letters = count;
-    return true;
-}
-
-static int check_text(struct value *value, const mp_shareable_item *item)
-{
-    bool is_str = item->type == MP_SHAREABLE_TYPE_STR;
-    const void *bytes = is_str ? item->as.text : item->as.data;
-
-    value->is_text = true;
-    value->size = item->size;
-    if (is_str && item->size == MP_SHAREABLE_TERMINATED)
-        value->size = bytes ? strlen(bytes) : 1;
-    if (!bytes && value->size)
-        return EINVAL;
-    value->bytes = bytes ? bytes : (const unsigned char *)"";
-    value->letters = value->size;
-    /* What is too large is not looked through. */
-    if (is_str && value->size <= ROOM_MOST &&
-        !count_letters(value->bytes, value->size, &value->letters))
-        return EINVAL;
-    return 0;
-}
-
-static int check_item(struct value *value, const mp_shareable_item *item)
-{
-    *value = (struct value){.type = item->type};
-    switch (item->type) {
-    case MP_SHAREABLE_TYPE_NONE:
-        return 0;
-    case MP_SHAREABLE_TYPE_BOOL:
-        value->word[WORD - 1] = item->as.truth;
-        return 0;
-    case MP_SHAREABLE_TYPE_INT:
-        memcpy(value->word, &item->as.integer, WORD);
-        return 0;
-    case MP_SHAREABLE_TYPE_FLOAT:
-        memcpy(value->word, &item->as.real, WORD);
-        return 0;
-    case MP_SHAREABLE_TYPE_STR:
-    case MP_SHAREABLE_TYPE_BYTES:
-        return check_text(value, item);
-    }
-    return EINVAL;
-}
-
-/* As Python has it, which counts letters; but never less than the bytes that there are. */
-static size_t room_for(const struct value *value)
-{
-    if (!value->is_text)
-        return WORD;
-    size_t room = (value->letters / WORD + 1) * WORD;
-    size_t least = (value->size + WORD - 1) / WORD * WORD;
-    return room > least ? room : least;
-}
-
-static int measure_item(const mp_shareable_item *item, size_t *room)
-{
-    struct value value;
-    int err = check_item(&value, item);
-
-    if (!err && value.size > ROOM_MOST)
-        err = EOVERFLOW;
-    if (err)
-        return err;
-    *room = room_for(&value);
-    return *room > ROOM_MOST ? EOVERFLOW : 0;
-}
-
 int mp__shareable_measure(const mp_shareable_item *items, size_t count, size_t *size)
 {
     size_t total = HEAD, room;
 
     for (size_t i = 0; i < count; i++) {
-        int err = measure_item(&items[i], &room);
+        int err = mp__shareable_room(&items[i], &room);
         if (err)
             return err;
         if (room + EACH > PTRDIFF_MAX - total)
@@ -200,22 +88,39 @@ int mp__shareable_measure(const mp_shareable_item *items, size_t count, size_t *
     return 0;
 }
 
-/* The number of items comes last: an empty list is what everybody sees until then. */
-void mp__shareable_write(void *memory, const mp_shareable_item *items, size_t count)
+/*
+ * The items were measured before, but what they point to may lie in memory that others
+ * write to: it is measured once more, and not trusted to need what it needed then.
+ */
+static int write_offsets(struct mp__shareable *list, size_t most,
+                         const mp_shareable_item *items)
 {
-    struct mp__shareable list = {memory, count, HEAD + count * WORD, 0};
     size_t room;
 
-    for (size_t i = 0; i < count; i++) {
-        store(list.memory + WORD * (1 + i), list.room);
-        if (measure_item(&items[i], &room) == 0)
-            list.room += room;
+    for (size_t i = 0; i < list->count; i++) {
+        if (mp__shareable_room(&items[i], &room) != 0 || room > most - list->room)
+            return EINVAL;
+        list->room += room;
+        store(list->memory + WORD * (2 + i), list->room);
     }
-    store(list.memory + WORD * (1 + count), list.room);
-    for (size_t i = 0; i < count; i++)
-        (void)mp__shareable_set(&list, i, &items[i]);
-    atomic_thread_fence(memory_order_release);
-    store(list.memory, count);
+    return 0;
+}
+
+/* The number of items comes last: an empty list is what everybody sees until then. */
+int mp__shareable_write(struct mp__shareable *list, void *memory, size_t size,
+                        const mp_shareable_item *items, size_t count)
+{
+    struct mp__shareable written = {memory, count, HEAD + count * WORD, 0};
+    int err = write_offsets(&written, size - HEAD - count * EACH, items);
+
+    for (size_t i = 0; i < count && !err; i++)
+        err = mp__shareable_set(&written, i, &items[i]) ? EINVAL : 0;
+    if (err)
+        return err;
+    atomic_thread_fence(memory_order_release); /* with the one of mp__shareable_open */
+    store(written.memory, count);
+    *list = written;
+    return 0;
 }
 
 static bool offsets_ascend(const struct mp__shareable *list)
@@ -240,6 +145,7 @@ int mp__shareable_open(struct mp__shareable *list, void *memory, size_t size)
     if (size < HEAD)
         return EPROTO;
     uint64_t count = load(opened.memory);
+    atomic_thread_fence(memory_order_acquire); /* with the one of mp__shareable_write */
     if (count > (size - HEAD) / EACH)
         return EPROTO;
     opened.count = (size_t)count;
@@ -340,7 +246,7 @@ static int get_text(const struct place *place, mp_shareable_item *item, size_t s
         return 0;
     buffer[item->size] = 0;
     item->as.text = (const char *)buffer;
-    return count_letters(buffer, item->size, &letters) ? 0 : EPROTO;
+    return mp__utf8_count(buffer, item->size, &letters) ? 0 : EPROTO;
 }
 
 static void get_word(const struct place *place, mp_shareable_item *item)
@@ -398,16 +304,17 @@ static void write_kind(const struct place *place, enum mp_shareable_type type, s
 int mp__shareable_set(const struct mp__shareable *list, size_t index,
                       const mp_shareable_item *item)
 {
-    struct value value;
+    struct mp__shareable_value value;
     struct place place;
     uint64_t word;
 
-    int err = check_item(&value, item);
+    int err = mp__shareable_check(&value, item);
     if (!err)
         err = find_place(list, index, &place);
     if (err)
         return err;
-    size_t room = place.room < ROOM_MOST ? place.room : ROOM_MOST;
+    size_t room = place.room < MP__SHAREABLE_ROOM_MOST ? place.room
+                                                       : MP__SHAREABLE_ROOM_MOST;
     if (value.size > room)
         return EMSGSIZE;
 
@@ -422,33 +329,23 @@ int mp__shareable_set(const struct mp__shareable *list, size_t index,
     return 0;
 }
 
-static bool is_whole(const mp_shareable_item *number, int64_t *whole)
+/* A str that Python could not read is malformed, here too, whatever it is compared with. */
+static int compare_text(const struct place *place, enum mp_shareable_type type, size_t size,
+                        const struct mp__shareable_value *value, bool *equal)
 {
-    if (number->type == MP_SHAREABLE_TYPE_FLOAT)
-        return false;
-    *whole = number->type == MP_SHAREABLE_TYPE_INT ? number->as.integer : number->as.truth;
-    return true;
-}
+    size_t letters;
 
-/* Exactly, also where a double can't tell one integer from the next. */
-static bool equal_numbers(const mp_shareable_item *one, const mp_shareable_item *other)
-{
-    int64_t a, b;
-    bool whole = is_whole(one, &a), other_whole = is_whole(other, &b);
-
-    if (whole && other_whole)
-        return a == b;
-    if (!whole && !other_whole)
-        return one->as.real == other->as.real;
-    double real = whole ? other->as.real : one->as.real;
-    if (!whole)
-        a = b;
-    return real >= -0x1p63 && real < 0x1p63 && (double)(int64_t)real == real &&
-           (int64_t)real == a;
+    size = stripped(place->data, size);
+    *equal = type == value->type && size == value->size &&
+             memcmp(place->data, value->bytes, size) == 0;
+    if (*equal || type != MP_SHAREABLE_TYPE_STR)
+        return 0;
+    return mp__utf8_count(place->data, size, &letters) ? 0 : EPROTO;
 }
 
 static int compare(const struct mp__shareable *list, size_t index,
-                   const mp_shareable_item *item, const struct value *value, bool *equal)
+                   const mp_shareable_item *item, const struct mp__shareable_value *value,
+                   bool *equal)
 {
     mp_shareable_item read = {0};
     struct place place;
@@ -461,25 +358,24 @@ static int compare(const struct mp__shareable *list, size_t index,
     if (err)
         return err;
 
-    if (size || value->is_text) {
-        *equal = read.type == value->type && stripped(place.data, size) == value->size &&
-                 memcmp(place.data, value->bytes, value->size) == 0;
-    } else if (read.type == MP_SHAREABLE_TYPE_NONE ||
-               value->type == MP_SHAREABLE_TYPE_NONE) {
+    if (size)
+        return compare_text(&place, read.type, size, value, equal);
+    if (value->is_text || value->type == MP_SHAREABLE_TYPE_NONE ||
+        read.type == MP_SHAREABLE_TYPE_NONE) {
         *equal = read.type == value->type;
-    } else {
-        get_word(&place, &read);
-        *equal = equal_numbers(&read, item);
+        return 0;
     }
+    get_word(&place, &read);
+    *equal = mp__shareable_equal_numbers(&read, item);
     return 0;
 }
 
 int mp__shareable_find(const struct mp__shareable *list, const mp_shareable_item *item,
                        size_t *index)
 {
-    struct value value;
+    struct mp__shareable_value value;
     bool equal;
-    int err = check_item(&value, item);
+    int err = mp__shareable_check(&value, item);
 
     for (size_t i = *index; !err && i < list->count; i++) {
         err = compare(list, i, item, &value, &equal);

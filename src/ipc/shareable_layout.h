@@ -22,8 +22,12 @@ typedef char mp__shareable_format[9];
 /* How many bytes a list of these items takes: EINVAL, EOVERFLOW. */
 int mp__shareable_measure(const mp_shareable_item *items, size_t count, size_t *size);
 
-/* Write a list of items that were measured to memory that is all zero. */
-void mp__shareable_write(void *memory, const mp_shareable_item *items, size_t count);
+/*
+ * Write a list of items that were measured to `size` bytes that are all zero, and open it:
+ * EINVAL if the items have changed since.
+ */
+int mp__shareable_write(struct mp__shareable *list, void *memory, size_t size,
+                        const mp_shareable_item *items, size_t count);
 
 /* A list of `size` bytes, whatever they are; `memory` is aligned to 8 bytes: EPROTO. */
 int mp__shareable_open(struct mp__shareable *list, void *memory, size_t size);

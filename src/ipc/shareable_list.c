@@ -27,13 +27,11 @@ struct items {
     struct mp__shareable *layout;
 };
 
-/* Opened at once, before anybody else can have spoiled it. */
-static void write_items(void *buffer, size_t size, void *arg)
+static int write_items(void *buffer, size_t size, void *arg)
 {
     const struct items *items = arg;
 
-    mp__shareable_write(buffer, items->first, items->count);
-    (void)mp__shareable_open(items->layout, buffer, size);
+    return mp__shareable_write(items->layout, buffer, size, items->first, items->count);
 }
 
 static int make_list(mp_shareable_list *list, const mp_shareable_item *items, size_t count,

@@ -154,7 +154,7 @@ static int furnish(const struct plan *plan, int fd)
     if (!err)
         err = map(memory, fd, memory->size, PROT_READ | PROT_WRITE);
     if (!err && plan->fill)
-        plan->fill(memory->buffer, memory->size, plan->arg);
+        err = plan->fill(memory->buffer, memory->size, plan->arg);
     return err;
 }
 
@@ -206,13 +206,27 @@ static int make_named(const struct plan *plan)
 
 #ifdef HAVE_NAMELESS
 
+typedef char path[sizeof(DIRECTORY) + sizeof(((mp_shared_memory *)0)->name)];
+
 static int link_nameless(const char *name, int *fd)
 {
-    char from[32], to[sizeof(DIRECTORY) + sizeof(((mp_shared_memory *)0)->name)];
+    char from[32];
+    path to;
 
     snprintf(from, sizeof(from), "/proc/self/fd/%d", *fd);
     snprintf(to, sizeof(to), DIRECTORY "%s", name);
     return linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW) < 0 ? errno : 0;
+}
+
+/* The link decides.  But nobody is to wait for memory in vain, nor to hear that there is
+   none, who would have attached to the block that has it. */
+static bool is_taken(const struct plan *plan)
+{
+    struct stat found;
+    path at;
+
+    snprintf(at, sizeof(at), DIRECTORY "%s", plan->memory->name);
+    return plan->named && lstat(at, &found) == 0;
 }
 
 /* Errors that the other way would meet as well. */
@@ -225,6 +239,9 @@ static bool is_final(int err)
 /* ENOTSUP if it must be done the other way. */
 static int make_nameless(const struct plan *plan)
 {
+    if (is_taken(plan))
+        return EEXIST;
+
     int fd = open(DIRECTORY, O_TMPFILE | O_RDWR | O_CLOEXEC, MODE);
     int err = fd < 0 ? errno : mp__above_standard(&fd);
 
@@ -235,6 +252,8 @@ static int make_nameless(const struct plan *plan)
     if (err)
         unmap(plan->memory);
     mp__close(&fd);
+    if (err == ENOSPC && is_taken(plan))
+        return EEXIST;
     return err && !is_final(err) ? ENOTSUP : err;
 }
 
@@ -392,7 +411,9 @@ int mp_shared_memory_unlink(mp_shared_memory *memory)
 {
     if (!memory)
         return EINVAL;
-    return shm_unlink(memory->name) < 0 ? errno : 0;
+    if (shm_unlink(memory->name) == 0)
+        return 0;
+    return errno == EISDIR ? EPERM : errno; /* as POSIX has it, and Linux has not */
 }
 
 int mp_shared_memory_remove(const char *name)

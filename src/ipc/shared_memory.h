@@ -6,10 +6,11 @@
 #include "mp/shared_memory.h"
 
 /*
- * Writes what a new block holds, before it has its name where that can be done.  May be
- * called once more, for another buffer, which then is the block's.
+ * Writes what a new block holds, before it has its name where that can be done: 0, or the
+ * error that there is no block for.  May be called once more, for another buffer, which
+ * then is the block's.
  */
-typedef void mp__shared_memory_fill_fn(void *buffer, size_t size, void *arg);
+typedef int mp__shared_memory_fill_fn(void *buffer, size_t size, void *arg);
 
 /* mp_shared_memory_new, of a block that `fill`, if not NULL, has filled.  `name` may be
    NULL. */

@@ -394,6 +394,51 @@ static void test_connection(void **state)
     fail_in_turn(connect_and_talk, documented, false);
 }
 
+/* A peer for whom there is no memory is left, and is counted. */
+static int accept_one(const mp_listener_options *options, int expected)
+{
+    mp_connection *peer = NULL, *client = NULL;
+    mp_listener *door;
+    int err = mp_listener_new(&door, NULL, options);
+    if (err)
+        return err;
+
+    err = mp_client(&client, mp_listener_address(door), NULL);
+    if (!err) {
+        err = mp_listener_accept(door, &peer, MP_NOWAIT);
+        if (mp_listener_refused(door) != (err == ENOMEM))
+            err = 1007;
+    }
+    mp_connection_free(peer);
+    mp_connection_free(client);
+    mp_listener_free(door);
+    return err == expected ? 0 : err;
+}
+
+static int listen_and_accept(void)
+{
+    int err = accept_one(NULL, 0);
+
+    /* With a key there is a handshake, which does not get far here. */
+    return err ? err
+               : accept_one(MP_LISTENER_OPTIONS(.authkey = "k", .authkey_size = 1),
+                            ETIMEDOUT);
+}
+
+static void test_listener(void **state)
+{
+    (void)state;
+    static const int documented[] = {EMFILE, ENOMEM, 0};
+
+    fail_in_turn(listen_and_accept, documented, false);
+
+    /* None was passed over: a listener and its two tables, and two ends or a handshake
+       and one end, twice. */
+    arm(1000, false);
+    assert_int_equal(listen_and_accept(), 0);
+    assert_int_equal(disarm(), 10);
+}
+
 static void test_first_calls(void **state)
 {
     (void)state;
@@ -413,9 +458,10 @@ static void test_first_calls(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest fault_tests[] = {
-        TEST(test_process),  TEST(test_daemon),     TEST(test_second_try),
-        TEST(test_sentinel), TEST(test_pool),       TEST(test_map),
-        TEST(test_lock),     TEST(test_connection), TEST(test_first_calls),
+        TEST(test_process),     TEST(test_daemon),     TEST(test_second_try),
+        TEST(test_sentinel),    TEST(test_pool),       TEST(test_map),
+        TEST(test_lock),        TEST(test_connection), TEST(test_listener),
+        TEST(test_first_calls),
     };
 
     faults = shared_page(sizeof *faults);
