@@ -203,8 +203,9 @@ MP_API MP_MUST_CHECK int mp_queue_get(mp_queue *queue, void *buffer, size_t capa
  * `*message` is freed by the caller with free(), and is never NULL after success, not for
  * a message of 0 bytes either.
  *
- * Returns as mp_queue_get but for EMSGSIZE, and ENOMEM if there is no memory: the message
- * stays in the queue.
+ * Returns as mp_queue_get but for EMSGSIZE, and
+ *   ENOMEM   there is no memory: the message stays in the queue
+ *   EINVAL   also if `message` or `size` is NULL
  *
  * Processes: any of the family.  Threads: any.  Signal handlers: no.
  * Python:    queue.get()
@@ -234,7 +235,8 @@ MP_API MP_MUST_CHECK int mp_queue_get_many(mp_queue *queue, void *buffer, size_t
 /*
  * mp_queue_get_pointer - take a block that was put by mp_queue_put_pointer.
  *
- * Returns as mp_queue_get; EMSGSIZE if the next message is not of the size of a pointer.
+ * Returns as mp_queue_get; EMSGSIZE if the next message is not of the size of a pointer,
+ * EINVAL also if `block` is NULL.
  *
  * Processes: any of the family.  Threads: any.  Signal handlers: no.
  */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/sys.h"
 #include "ipc/ledger.h"
 #include "ipc/queue_wait.h"
 #include "ipc/readiness.h"
@@ -131,7 +132,7 @@ int mp_queue_get_alloc(mp_queue *queue, void **message, size_t *size, int timeou
     void *buffer = NULL;
     do {
         capacity = needed;
-        void *grown = realloc(buffer, capacity);
+        void *grown = mp__sys_realloc(buffer, capacity);
         if (!grown) {
             err = ENOMEM;
             break;
