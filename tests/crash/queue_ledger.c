@@ -15,11 +15,13 @@ struct producer {
 static struct shared {
     _Atomic uint32_t used;
     uint32_t judged;
+    uint32_t volume; /* numbers begin again in each */
     struct producer producers[LEDGER_PRODUCERS];
 } * shared;
 
-/* What this consumer has had. */
+/* What this consumer has had in this volume. */
 static uint16_t last[LEDGER_PRODUCERS][LEDGER_PRIORITIES];
+static uint32_t own_volume;
 
 void ledger_begin(void)
 {
@@ -97,6 +99,10 @@ const char *ledger_enter(const void *message, size_t size, struct ledger_head *h
     if (head->producer == 0)
         return NULL;
 
+    if (own_volume != shared->volume) {
+        own_volume = shared->volume;
+        memset(last, 0, sizeof last);
+    }
     uint16_t *before = &last[head->producer][head->priority];
     if (head->number <= *before)
         return "a message has overtaken one of the same producer, or comes twice";
@@ -121,16 +127,24 @@ static const char *judge_one(struct producer *p, unsigned long *missing,
     return NULL;
 }
 
+static void begin_volume(void)
+{
+    memset(shared->producers, 0, sizeof shared->producers);
+    shared->used = shared->judged = 0;
+    shared->volume++;
+}
+
 /* Who lives on goes on with another number. */
 const char *ledger_judge(unsigned long *missing, unsigned long *got)
 {
-    uint32_t used =
-        shared->used < LEDGER_PRODUCERS ? shared->used : LEDGER_PRODUCERS - 1;
-    const char *wrong = NULL;
+    const uint32_t used = shared->used;
+    const char *wrong = used < LEDGER_PRODUCERS ? NULL : "there are too few numbers";
 
     *missing = *got = 0;
     for (uint32_t i = shared->judged + 1; i <= used && !wrong; i++)
         wrong = judge_one(&shared->producers[i], missing, got);
     shared->judged = used;
+    if (used > LEDGER_PRODUCERS / 2)
+        begin_volume();
     return wrong;
 }

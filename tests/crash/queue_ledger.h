@@ -3,7 +3,7 @@
  * queue_ledger.h - what went into a queue and what came out, in memory that libmp knows
  * nothing of.
  *
- * A producer has a number that is never used again, and numbers its messages from 1. It
+ * A producer has a number that nobody else has had, and numbers its messages from 1. It
  * announces them before it puts them, and acknowledges them when they are in.  Whoever
  * gets one enters it.  When the queue is empty and nobody is at work:
  *
@@ -19,7 +19,8 @@
 #include <stdint.h>
 
 enum {
-    LEDGER_PRODUCERS = 1 << 15,
+    LEDGER_PRODUCERS =
+        1 << 13,            /* several times what is needed between two judgements */
     LEDGER_MESSAGES = 1024, /* of each producer */
     LEDGER_PRIORITIES = 4
 };
@@ -55,7 +56,8 @@ void ledger_fill(void *message, size_t size, uint32_t producer, unsigned number,
 const char *ledger_enter(const void *message, size_t size, struct ledger_head *head);
 
 /* Nobody is at work, and producers go on with new numbers: NULL, or what is wrong; and
-   how many have gone missing, and how many were got, since this was asked last. */
+   how many have gone missing, and how many were got, since this was asked last.  When
+   half of the numbers are used up a new volume of the ledger begins. */
 const char *ledger_judge(unsigned long *missing, unsigned long *got);
 
 #endif
