@@ -6,7 +6,8 @@
 #include "handshake.h"
 #include "ipc/address.h"
 
-#define TEXT_MAX 512
+#define TEXT_MAX     512
+#define PATH_LONGEST (sizeof((struct sockaddr_un *)0)->sun_path - 1)
 
 /* Names are looked up nowhere: that they have so many addresses, of any kind, is made
  * up. */
@@ -108,6 +109,8 @@ void fuzz_address(struct input *input)
 
     int err = mp__address_parse(text, list, &count);
     MUST(err == 0 || is_documented(err));
+    if (*text == '/')
+        MUST(err == (strlen(text) <= PATH_LONGEST ? 0 : ENAMETOOLONG));
     MUST(err ? count == 4711 : count >= 1 && count <= MP__ADDRESSES_MAX);
     for (size_t i = 0; !err && i < count; i++)
         there_and_back(&list[i]);

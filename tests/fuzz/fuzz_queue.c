@@ -17,7 +17,9 @@
 #define MANY_MAX    24
 #define OPS_MAX     300
 #define SIZE_MOST   ((size_t)1 << 17)
-#define BYTES_MAX   ((size_t)32 << 20) /* in the queue: above what it keeps for later */
+#define BYTES_MAX   ((size_t)18 << 20) /* in the queue: more than it keeps for later */
+#define SLAB        ((size_t)1 << 16)
+#define EDGE        13 /* this size stands for those about SLAB */
 #define UNTOUCHED   ((size_t)4711)
 
 /* A message in the queue: `size` bytes at `bytes`, or the pointer itself. */
@@ -117,13 +119,15 @@ static bool is_entry(const void *bytes, const struct entry *entry)
 
 /* --- putting ---------------------------------------------------------------------- */
 
-/* Mostly one that the queue takes. */
+/* Mostly one that the queue takes; some just fill the memory that it asks for. */
 static size_t take_message_size(struct input *input)
 {
     size_t size = take_size(input, SIZE_MOST);
 
     if (run.options.message_size && size % 8)
         return run.options.message_size;
+    if (size == EDGE)
+        return SLAB - 8 * (size_t)take_byte(input);
     return size;
 }
 

@@ -3,14 +3,15 @@
  * fuzz_shareable_list.c - any bytes as a list that other programs wrote, and all that
  * is done with lists.
  *
- * The input: how, the operations, and the block.  The block ends where no memory
+ * The input: the operations, and the block.  The block ends where no memory
  * follows, and AddressSanitizer guards the rest.  While nobody else writes, what is set
- * is what is got, and nothing else changes.  In every fourth input a second thread
+ * is what is got, and nothing else changes.  In one of 64 inputs a second thread
  * writes to the block all the time: then nothing is certain but that all calls return,
  * and stay inside.
  */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
@@ -31,9 +32,11 @@
 #define ASAN_UNPOISON_MEMORY_REGION(at, size) ((void)(at))
 #endif
 
-#define BLOCK_MAX ((size_t)1 << 16)
-#define TEXT_MAX  ((size_t)256)
-#define CANARY    0xa5
+#define BLOCK_MAX    ((size_t)1 << 16)
+#define TEXT_MAX     ((size_t)256)
+#define CANARY       0xa5
+#define WRITES_MAX   15
+#define TIMES_SHARED 16 /* lest the second thread comes too late */
 
 static unsigned char *memory; /* BLOCK_MAX bytes, and a page that is none */
 
@@ -88,6 +91,21 @@ static uint64_t word_at(size_t offset)
     return word;
 }
 
+/* Whether the block can be a list: where the items are makes sense, and all of it fits.
+ */
+static bool is_list(void)
+{
+    if (run.size < 16 || word_at(0) > run.size / 17)
+        return false;
+    size_t count = (size_t)word_at(0), fixed = 16 + 17 * count;
+    if (fixed > run.size || word_at(8) || word_at(8 + 8 * count) > run.size - fixed)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (word_at(8 + 8 * i) >= word_at(16 + 8 * i) || word_at(16 + 8 * i) % 8)
+            return false;
+    return true;
+}
+
 /* Of what was before only the item's own room, format and code may have changed. */
 static void check_only_item_changed(size_t index)
 {
@@ -107,7 +125,7 @@ static void check_only_item_changed(size_t index)
 
 static struct {
     sem_t begin, ended;
-    atomic_bool stop;
+    atomic_bool begun, stop;
     struct input writes; /* where, and what */
 } other;
 
@@ -123,6 +141,7 @@ static void write_on(void)
         unsigned change = take_byte(&writes);
         volatile unsigned char *byte = run.block + at;
         *byte = (unsigned char)(*byte ^ change);
+        atomic_store_explicit(&other.begun, true, memory_order_relaxed);
     }
 }
 
@@ -149,8 +168,11 @@ static void begin_writing(struct input writes)
         MUST(!pthread_detach(thread));
     }
     other.writes = writes;
+    atomic_store(&other.begun, false);
     atomic_store(&other.stop, false);
     sem_post(&other.begin);
+    while (!atomic_load(&other.begun))
+        sched_yield();
 }
 
 static void end_writing(void)
@@ -211,6 +233,37 @@ static mp_shareable_item take_item(struct input *input)
     return item;
 }
 
+/* What the item is, by the words of Python's module `struct`: false if it is nothing.
+ */
+static bool is_item(size_t index, enum mp_shareable_type *type)
+{
+    static const struct {
+        char format[9];
+        unsigned char code;
+        enum mp_shareable_type type;
+    } plain[] = {{"q", 0, MP_SHAREABLE_TYPE_INT},
+                 {"d", 0, MP_SHAREABLE_TYPE_FLOAT},
+                 {"xxxxxxx?", 0, MP_SHAREABLE_TYPE_BOOL},
+                 {"xxxxxx?x", 3, MP_SHAREABLE_TYPE_NONE}};
+    const unsigned char *formats =
+        run.block + 16 + 8 * run.list.count + word_at(8 + 8 * run.list.count);
+    unsigned char code = formats[8 * run.list.count + index];
+    uint64_t room = word_at(16 + 8 * index) - word_at(8 + 8 * index);
+    char format[9] = {0};
+
+    memcpy(format, formats + 8 * index, 8);
+    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
+        if (plain[i].code == code && !memcmp(plain[i].format, format, 8)) {
+            *type = plain[i].type;
+            return true;
+        }
+    size_t digits = strspn(format, "0123456789");
+    unsigned long size = strtoul(format, NULL, 10);
+    *type = code == 1 ? MP_SHAREABLE_TYPE_STR : MP_SHAREABLE_TYPE_BYTES;
+    return digits > 0 && (code == 1 || code == 2) && size > 0 && size <= room &&
+           digits < 8 && !memcmp(format + digits, "s\0\0\0\0\0\0", 8 - digits);
+}
+
 static bool is_refusal(int err)
 {
     return err == EPROTO || err == EINVAL || err == EMSGSIZE;
@@ -249,6 +302,20 @@ static bool is_nan(const mp_shareable_item *item)
     return item->type == MP_SHAREABLE_TYPE_FLOAT && item->as.real != item->as.real;
 }
 
+static void check_got(size_t index, const mp_shareable_item *item, int err)
+{
+    enum mp_shareable_type type;
+
+    if (index >= run.list.count)
+        MUST(err == EINVAL);
+    else if (!is_item(index, &type))
+        MUST(err == EPROTO);
+    else if (type == MP_SHAREABLE_TYPE_STR) /* which may be no UTF-8 */
+        MUST(err == EPROTO || (err == 0 && item->type == type));
+    else
+        MUST(err == 0 && item->type == type);
+}
+
 static void get(size_t index)
 {
     mp_shareable_item item = {0};
@@ -256,6 +323,8 @@ static void get(size_t index)
     int err = get_whole(index, &item, &text);
 
     MUST(err == 0 || is_refusal(err));
+    if (!run.shared)
+        check_got(index, &item, err);
     if (!err) {
         MUST(index < run.list.count);
         MUST(item.type <= MP_SHAREABLE_TYPE_BYTES);
@@ -315,22 +384,43 @@ static void do_one(struct input *input)
     }
 }
 
+/* One of 64 inputs, for all of its bytes: it takes long, and what is made of it by a
+   small change is not chosen. */
+static bool is_chosen(struct input input)
+{
+    uint32_t sum = 0;
+
+    while (input.left)
+        sum = (sum + take_byte(&input)) * 16777619;
+    return sum >> 26 == 1;
+}
+
+static void use_list(struct input ops)
+{
+    int err = mp__shareable_open(&run.list, run.block, run.size);
+
+    MUST(err == 0 || err == EPROTO);
+    memcpy(run.before, run.block, run.size);
+    if (!run.shared)
+        MUST(!err == is_list());
+    while (!err && ops.left)
+        do_one(&ops);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input input = {data, size};
 
     if (!memory)
         reserve_memory();
-    unsigned how = take_byte(&input);
+    bool shared = is_chosen(input);
     struct input ops = take_bytes(&input, take_byte(&input));
-    struct input writes = take_bytes(&input, how / 4 % 16);
-    run.shared = how % 4 == 3 && input.left && writes.left;
+    struct input writes = take_bytes(&input, shared ? WRITES_MAX : 0);
+    run.shared = input.left && writes.left;
     lay_out(input.at, input.left);
     begin_writing(writes);
-    int err = mp__shareable_open(&run.list, run.block, run.size);
-    MUST(err == 0 || err == EPROTO);
-    while (!err && ops.left)
-        do_one(&ops);
+    for (int times = run.shared ? TIMES_SHARED : 1; times; times--)
+        use_list(ops);
     end_writing();
     check_surroundings();
     return 0;

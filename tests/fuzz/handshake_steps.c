@@ -74,6 +74,7 @@ static void step(struct end *end)
     while (end->err == EAGAIN && wire_was_shy());
     MUST(end->err == 0 || end->err == EAGAIN || end->err == EACCES ||
          end->err == EPIPE);
+    MUST(end->handshake.in.capacity == sizeof end->handshake.buffer);
     if (end->err == EAGAIN)
         MUST(mp__handshake_events(&end->handshake) == POLLIN);
     if (end->err == 0)
