@@ -13,14 +13,15 @@
 
 #include "fuzz.h"
 
-#define ENTRIES_MAX 1024 /* of all priorities */
-#define MANY_MAX    24
-#define OPS_MAX     300
-#define SIZE_MOST   ((size_t)1 << 17)
-#define BYTES_MAX   ((size_t)18 << 20) /* in the queue: more than it keeps for later */
-#define SLAB        ((size_t)1 << 16)
-#define EDGE        13 /* this size stands for those about SLAB */
-#define UNTOUCHED   ((size_t)4711)
+#define ENTRIES_MAX      1024 /* of all priorities */
+#define MANY_MAX         24
+#define OPS_MAX          300
+#define SIZE_MOST        ((size_t)1 << 17)
+#define BYTES_MAX        ((size_t)1 << 20)  /* in the queue */
+#define BYTES_MAX_CHOSEN ((size_t)18 << 20) /* that is more than it keeps for later */
+#define SLAB             ((size_t)1 << 16)
+#define EDGE             13 /* this size stands for those about SLAB */
+#define UNTOUCHED        ((size_t)4711)
 
 /* A message in the queue: `size` bytes at `bytes`, or the pointer itself. */
 struct entry {
@@ -34,7 +35,7 @@ static struct {
     mp_queue_options options;
     unsigned priorities;
     struct entry entries[ENTRIES_MAX]; /* in the order in which they went in */
-    size_t count, bytes;
+    size_t count, bytes, bytes_max;
     size_t number;     /* of the next message */
     size_t unfinished; /* that were taken, and are not done */
     bool closed;
@@ -77,9 +78,9 @@ static void add(unsigned priority, const void *bytes, size_t size)
 }
 
 /* Whether the input has put as much as it may. */
-static bool is_enough(size_t count, size_t size)
+static bool is_enough(size_t count, size_t bytes)
 {
-    return run.count + count > ENTRIES_MAX || run.bytes + count * size > BYTES_MAX;
+    return run.count + count > ENTRIES_MAX || run.bytes + bytes > run.bytes_max;
 }
 
 /* The next message, or NULL; `skipped` more of its priority are before it. */
@@ -159,7 +160,7 @@ static void put_again(struct input *input)
 static void put_many(struct input *input)
 {
     struct iovec messages[MANY_MAX] = {0};
-    size_t count = take_below(input, MANY_MAX + 1), put = UNTOUCHED;
+    size_t count = take_below(input, MANY_MAX + 1), bytes = 0, put = UNTOUCHED;
     int wanted = count ? expected_put(0, run.options.message_size) : 0;
 
     if (wanted == EMSGSIZE)
@@ -167,10 +168,11 @@ static void put_many(struct input *input)
     for (size_t i = 0; i < count; i++) {
         size_t size = take_message_size(input);
         messages[i] = (struct iovec){(void *)(uintptr_t)noise(run.number++), size};
+        bytes += size;
         if (!is_size(size))
             wanted = EMSGSIZE;
     }
-    if (is_enough(count, SIZE_MOST))
+    if (is_enough(count, bytes))
         return;
     size_t fit = wanted ? 0 : count < room() ? count : room();
     if (fit < count && !wanted)
@@ -466,6 +468,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     size_t used = bytes_used();
     if (make_queue(&input)) {
+        run.bytes_max = is_chosen(input) ? BYTES_MAX_CHOSEN : BYTES_MAX;
         for (int i = 0; i < OPS_MAX && input.left; i++)
             do_one(&input);
         mp_queue_free(run.queue);

@@ -384,17 +384,6 @@ static void do_one(struct input *input)
     }
 }
 
-/* One of 64 inputs, for all of its bytes: it takes long, and what is made of it by a
-   small change is not chosen. */
-static bool is_chosen(struct input input)
-{
-    uint32_t sum = 0;
-
-    while (input.left)
-        sum = (sum + take_byte(&input)) * 16777619;
-    return sum >> 26 == 1;
-}
-
 static void use_list(struct input ops)
 {
     int err = mp__shareable_open(&run.list, run.block, run.size);

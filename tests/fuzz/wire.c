@@ -118,7 +118,8 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
     if (!may_call(fd, &size))
         return -1;
     less.msg_iov = parts;
-    less.msg_iovlen = (size_t)cut(parts, message->msg_iov, message->msg_iovlen, size);
+    less.msg_iovlen =
+        (size_t)cut(parts, message->msg_iov, (size_t)message->msg_iovlen, size);
     return __real_sendmsg(fd, &less, flags);
 }
 
